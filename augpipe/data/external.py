@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -48,18 +48,44 @@ class ExternalImages:
         return tuple(lines)
 
 
-def without_held_out(generator: str, external: Intake, intake: Intake, sides: Mapping[str, Rows]) -> ExternalImages:
+@dataclass(frozen=True)
+class Known:
+    """The experiment's images (N). digests: uint64 (N,2), of their pixels. sides: rows of its train, val and test."""
+
+    ids: Sequence[str]
+    facts: Facts
+    digests: NDArray[np.uint64]
+    sides: Mapping[str, Rows]
+
+    def with_test(self, ids: Sequence[str], facts: Facts, digests: NDArray[np.uint64]) -> Known:
+        """With further images of test, such as those of the second test set."""
+        n = len(self.ids)
+        test = np.concatenate([self.sides["test"], np.arange(n, n + len(ids))])
+        return Known(
+            [*self.ids, *ids],
+            _joined(self.facts, facts),
+            np.concatenate([self.digests, digests]),
+            {**self.sides, "test": test},
+        )
+
+
+def known_images(intake: Intake, sides: Mapping[str, Rows]) -> Known:
+    """The images of the experiment's source; sides: rows of its train, val and test."""
+    return Known(intake.ids, intake.facts, pixel_digests(_pixels(intake)), sides)
+
+
+def without_held_out(generator: str, external: Intake, known: Known) -> ExternalImages:
     """The images of a generator without near copies of val and test.
 
-    intake: of the experiment. sides: rows of its train, val and test. UserError if an image equals one of val or test
-    and none of train, or if more near copies of these are there than train's number of them makes likely.
+    UserError if an image equals one of val or test and none of train, or if more near copies of these are there than
+    train's number of them makes likely.
     """
-    _refuse_equal(generator, external, intake, sides)
-    n, rows = len(intake.rows), np.arange(len(external.rows))
+    _refuse_equal(generator, external, known)
+    sides, n, rows = known.sides, len(known.ids), np.arange(len(external.rows))
     held_out = np.concatenate([sides[name] for name in HELD_OUT])
     sample = sides["train"][evenly(len(sides["train"]), SEARCHED)]
     searched = {"train": held_out, "val": held_out[:0], "test": np.concatenate([sample, n + rows])}
-    groups = near_copies(_joined(intake.facts, external.facts), searched, complete=True).groups
+    groups = near_copies(_joined(known.facts, external.facts), searched, complete=True).groups
     of_held_out, of_train = np.unique(groups[held_out]), np.unique(groups[sides["train"]])
     near = np.isin(groups[n:], np.setdiff1d(of_held_out, of_train))
     # As often as this, an image of train is nearly equal to one of val or test.
@@ -69,7 +95,7 @@ def without_held_out(generator: str, external: Intake, intake: Intake, sides: Ma
         original = int(held_out[groups[held_out] == groups[n + row]][0])
         raise UserError(
             f"{several(int(near.sum()), 'image')} of {several(len(rows), 'image')} of generators.{generator}.source "
-            f"nearly equal to one of val or test, such as {external.ids[row]!r} to {intake.ids[original]!r}: whoever "
+            f"nearly equal to one of val or test, such as {external.ids[row]!r} to {known.ids[original]!r}: whoever "
             "made them had seen these; a comparison with them would be no evidence"
         )
     ids, names = external.ids, external.listing.classes
@@ -80,17 +106,17 @@ def without_held_out(generator: str, external: Intake, intake: Intake, sides: Ma
     return ExternalImages(external, rows[~near], removed)
 
 
-def _refuse_equal(generator: str, external: Intake, intake: Intake, sides: Mapping[str, Rows]) -> None:
+def _refuse_equal(generator: str, external: Intake, known: Known) -> None:
     """UserError if an image has the pixels of one of val or test, but of none of train, and is not uniform."""
-    ours, theirs = (_keys(of) for of in (external, intake))
-    held_out = np.concatenate([sides[side] for side in HELD_OUT])
-    known = np.setdiff1d(theirs[held_out], theirs[sides["train"]])
-    copies = [row for row in np.flatnonzero(np.isin(ours, known)).tolist() if _varied(external, row)]
+    ours, theirs = _keys(pixel_digests(_pixels(external))), _keys(known.digests)
+    held_out = np.concatenate([known.sides[side] for side in HELD_OUT])
+    only = np.setdiff1d(theirs[held_out], theirs[known.sides["train"]])
+    copies = [row for row in np.flatnonzero(np.isin(ours, only)).tolist() if _varied(external, row)]
     if copies:
         original = int(held_out[theirs[held_out] == ours[copies[0]]][0])
         raise UserError(
             f"{several(len(copies), 'image')} of generators.{generator}.source equal to one of val or test, such as "
-            f"{external.ids[copies[0]]!r} to {intake.ids[original]!r}: a comparison with them would be no evidence; "
+            f"{external.ids[copies[0]]!r} to {known.ids[original]!r}: a comparison with them would be no evidence; "
             "leave copies of your images out"
         )
 
@@ -105,9 +131,9 @@ def _pixels(intake: Intake) -> NDArray[np.uint8]:
     return intake.images
 
 
-def _keys(intake: Intake) -> NDArray[np.void]:
-    """A digest of each image's pixels, in the shape that the run trains on."""
-    return np.ascontiguousarray(pixel_digests(_pixels(intake))).view("V16").reshape(-1)
+def _keys(digests: NDArray[np.uint64]) -> NDArray[np.void]:
+    """Digests (N,2) as one value each."""
+    return np.ascontiguousarray(digests).view("V16").reshape(-1)
 
 
 def _joined(one: Facts, other: Facts) -> Facts:

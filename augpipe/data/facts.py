@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
@@ -28,6 +28,10 @@ class Facts:
     hashes: NDArray[np.uint64]  # perceptual
     thumbs: NDArray[np.uint8]  # (N,THUMB,THUMB) grey
     tints: NDArray[np.int16]  # (N,2) mean of red - green and of green - blue
+
+    def at(self, rows: NDArray[np.int64]) -> Facts:
+        """The facts of these rows."""
+        return Facts(**{f.name: getattr(self, f.name)[rows] for f in fields(Facts)})
 
     def small_thumbs(self) -> NDArray[np.uint8]:
         """The thumbnails at SMALL_THUMB pixels, uint8 (N,SMALL_THUMB,SMALL_THUMB)."""

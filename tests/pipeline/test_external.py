@@ -65,8 +65,11 @@ def save(folder: Path, name: str, images: Pixels, labels: Labels) -> None:
     np.savez(folder / f"{name}.npz", images=images, labels=labels)
 
 
-def work_with(folder: Path, *names: str, rare: str = "{profile: natural}") -> Work:
-    """The experiment in a folder, with a generator and an arm for each of the files `names`; rare: its imbalance."""
+def work_with(folder: Path, *names: str, rare: str = "{profile: natural}", shift: str = "null") -> Work:
+    """The experiment in a folder, with a generator and an arm for each of the files `names`.
+
+    rare: its imbalance. shift: its second test set.
+    """
     (folder / "external.yaml").write_text(CONFIG)
     generators = [
         f"generators.{name}={{kind: images, source: {{kind: arrays, path: {folder}/{name}.npz, names: {list(NAMES)}}}}}"
@@ -74,7 +77,8 @@ def work_with(folder: Path, *names: str, rare: str = "{profile: natural}") -> Wo
     ]
     arms = [f"{{name: {name}, generator: {name}, mix: {{fill: 30, share: 0.3}}}}" for name in names]
     experiment = load(
-        folder / "external.yaml", [*generators, f"imbalance={rare}", f"arms=[{', '.join(['{name: real}', *arms])}]"]
+        folder / "external.yaml",
+        [*generators, f"imbalance={rare}", f"source.shift={shift}", f"arms=[{', '.join(['{name: real}', *arms])}]"],
     )
     context = Context(root=folder / "store", device="cpu", precision="32-true", threads=1)
     return Work(experiment, context)
@@ -211,3 +215,15 @@ def test_copies_of_test_stop_the_run(ready: Ready, tmp_path: Path, change: str) 
     words = f"{'' if change == 'none' else 'nearly '}equal to one of val or test"
     with pytest.raises(UserError, match=f"of generators.leak.source {words}, such as 'generators.leak/"):
         work_with(tmp_path, "leak").prepare()
+
+
+@pytest.mark.parametrize("change", ["equal", "nearly equal"])
+def test_copies_of_the_second_test_set_stop_the_run(tmp_path: Path, change: str) -> None:
+    sets = digits()
+    save(tmp_path, "real", *sets.real)
+    save(tmp_path, "second", *sets.further)
+    pixels = sets.further[0] if change == "equal" else (sets.further[0] * 0.9 + 12).astype(np.uint8)
+    save(tmp_path, "leak", pixels, sets.further[1])
+    second = f"{{kind: arrays, path: {tmp_path}/second.npz, names: {list(NAMES)}}}"
+    with pytest.raises(UserError, match=rf"leak\.source {change} to one of val or test, such as '.*' to 'shift/"):
+        work_with(tmp_path, "leak", shift=second).prepare()

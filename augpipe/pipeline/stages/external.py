@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augpipe.core.image_folders import keep_rows, write_labels
-from augpipe.core.image_spec import ImageSpec
 from augpipe.core.images import SYNTHETIC, ImageSet, provenance
 from augpipe.core.refs import Ref
 from augpipe.core.seeds import numpy_stream
 from augpipe.core.store import Store, load_images
-from augpipe.data.external import ExternalImages, without_held_out
+from augpipe.data.external import ExternalImages, known_images, without_held_out
 from augpipe.data.external_listing import naming
 from augpipe.data.intake import Intake, Progress, take_in
 from augpipe.data.sources import Bad
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.external import list_external
+from augpipe.pipeline.stages.shift import Shift
 from augpipe.synthetic.fidelity.exchange import subsample
 from augpipe.synthetic.held_out import SEEN, nearer_to_held_out
 
@@ -40,24 +40,31 @@ class External:
 
 
 def take_external(
-    store: Store, experiment: Experiment, spec: ImageSpec, intake: Intake, rows: Mapping[str, Rows], progress: Progress
+    store: Store,
+    experiment: Experiment,
+    intake: Intake,
+    rows: Mapping[str, Rows],
+    shift: Shift | None,
+    progress: Progress,
 ) -> External | None:
     """The images of each generator of images made elsewhere, in the shape of the experiment's; None without one.
 
-    intake: of the experiment, with its pixels. rows: of its train, val and test. UserError for images that equal one of
-    val or test.
+    intake: of the experiment, with its pixels. rows: of its train, val and test. shift: the second test set. UserError
+    for images that equal one of val, test or the second test set.
     """
     listings = list_external(experiment, intake.listing.classes)
     if not listings:
         return None
-    external = External()
+    external, known, spec = External(), known_images(intake, rows), intake.spec
+    if shift is not None:
+        known = known.with_test(shift.ids, shift.facts, load_images(shift.images).digests)
     options = experiment.image.model_copy(update={"size": spec.size, "channels": spec.channels})
     real = intake.image_set()
     for name, listing in listings.items():
         with store.scratch() as scratch:
             with naming(name):
                 read = take_in(listing, options, experiment.policy, folder=scratch, progress=progress)
-            checked = without_held_out(name, read, intake, rows)
+            checked = without_held_out(name, read, known)
             ref = external.images[name] = _stored(store, scratch, name, checked)
         external.bad += read.bad
         external.removed |= checked.removed

@@ -66,13 +66,13 @@ def prepare(
         leaks.check_disjoint(rows, intake.ids)
         check_fractions(experiment, counts["train"], images.classes)
         check_metric(experiment, counts["train"])
-        external = take_external(store, experiment, surveyed.spec, intake, rows, progress)
+        shift = take_shift(store, experiment, surveyed.spec, intake, progress)
+        external = take_external(store, experiment, intake, rows, shift, progress)
         data, refs = _store(store, scratch, images, rows)
         attributes = _attributes(intake, rows)
         cells = cell_splits(experiment, store, refs, attributes)
         for one in cells:
             check_images(experiment, surveyed.spec, one.classes)
-        shift = take_shift(store, experiment, surveyed.spec, intake, progress)
     return Prepared(
         data=data,
         splits=refs,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from augpipe.core.image_spec import ImageSpec
 from augpipe.core.options import SHIFT
 from augpipe.core.refs import Ref
 from augpipe.core.store import Store
+from augpipe.data.facts import Facts
 from augpipe.data.intake import Intake, Progress
 from augpipe.data.sources import Bad
 from augpipe.pipeline.experiment import Outline
@@ -21,9 +22,11 @@ from augpipe.pipeline.shift import read_shift
 
 @dataclass(frozen=True)
 class Shift:
-    """The stored images, and what was left out. fingerprint: of source and second test set."""
+    """The stored images, their ids and facts, and what was left out. fingerprint: of source and second test set."""
 
     images: Ref
+    ids: Sequence[str]
+    facts: Facts
     fingerprint: str
     bad: tuple[Bad, ...]
     removed: Mapping[str, tuple[str, str]]  # id → class, reason
@@ -45,4 +48,5 @@ def take_shift(store: Store, experiment: Outline, spec: ImageSpec, intake: Intak
         write_labels(scratch, labels, images.classes, table)
         ref = store.adopt("images", scratch)
     both = hashlib.sha256(f"{intake.fingerprint()} {read.fingerprint()}".encode()).hexdigest()[:16]
-    return Shift(ref, both, read.bad, second.removed, second.notes)
+    ids = [read.ids[row] for row in rows.tolist()]
+    return Shift(ref, ids, read.facts.at(rows), both, read.bad, second.removed, second.notes)
