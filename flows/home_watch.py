@@ -22,7 +22,15 @@ LOCK: Final = "AUGPIPE_RUNNING"  # environment variable: the run's lock file in 
 def is_home_deleted() -> bool:
     """Whether AUGPIPE_HOME was deleted during the run that this process belongs to; False outside of one."""
     lock = os.environ.get(LOCK)
-    return lock is not None and not os.path.lexists(lock)
+    if lock is None:
+        return False
+    try:
+        os.lstat(lock)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:  # such as a network disk that fails for a moment
+        return False
+    return False
 
 
 @contextmanager

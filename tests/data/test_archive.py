@@ -92,6 +92,17 @@ def test_names_of_a_tar_in_another_encoding(tmp_path: Path) -> None:
     assert set(listing.classes) == {"良性的", "恶性"}
 
 
+def test_a_file_beside_with_a_zero_byte_in_its_name_is_left_out(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.PAX_FORMAT) as packed:
+        for i, name in enumerate(("a/0.png", "a/1.png", "b/0.png", "b/1.png", "notes")):
+            info = tarfile.TarInfo(name)
+            info.size = len(blob := png(i))
+            if name == "notes":
+                info.pax_headers = {"path": "no\0tes.txt"}
+            packed.addfile(info, io.BytesIO(blob))
+    assert sources.listing(source("archive", path=[tmp_path / "x.tar"])).counts() == {"a": 2, "b": 2}
+
+
 @pytest.mark.parametrize("suffix", [".zip", ".tar"])
 def test_zips_within_an_archive_have_a_limit_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str

@@ -16,6 +16,7 @@ READ: Final = (*TABLES, ".txt", ".lst", ".list", ".json")
 MOST: Final = 50  # files that are written with what is in them
 NAMED: Final = 2000  # files of a folder that are written without
 NAMED_IN_ALL: Final = 20_000
+REFUSED: Final = (OSError, ValueError)  # for names that a file system does not take, such as one with a zero byte
 
 
 @contextmanager
@@ -43,14 +44,21 @@ def texts_beside(archives: Sequence[Path], contents: Contents) -> Iterator[Path]
                 n += 1
                 if counts[folder] == 1:
                     _make(root / folder)
-                with suppress(OSError):
+                with suppress(*REFUSED):
                     (root / name).touch()
+        read.sort(key=lambda one: _place(one[1]))
         for (path, _), blob in zip(read, fetch_members(archives, [member for _, member in read]), strict=True):
-            with suppress(OSError):
+            with suppress(*REFUSED):
                 path.write_bytes(blob if isinstance(blob, bytes) else b"")
         yield root
 
 
+def _place(member: Member) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+    """Order of members in which no archive is unpacked twice."""
+    inner, key = ((key,) if isinstance(key, int) else key or () for key in (member.inner, member.key))
+    return member.archive, inner, key
+
+
 def _make(folder: Path) -> None:
-    with suppress(OSError):  # a name that this file system does not take
+    with suppress(*REFUSED):
         folder.mkdir(parents=True, exist_ok=True)
