@@ -26,7 +26,7 @@ from augpipe.data.intake import Intake, Progress, picture, take_in
 from augpipe.data.listing_check import check_names, divided_groups, drop_small_classes
 from augpipe.data.near_copies import NearCopies
 from augpipe.data.options import Policy, SplitOptions
-from augpipe.data.quarantine import MOST_BAD, quarantine, reasons
+from augpipe.data.quarantine import MEND, MOST_BAD, quarantine, reasons
 from augpipe.data.shift import SecondSet
 from augpipe.data.sources._listing import Listing, evenly
 from augpipe.data.split_check import NAMES
@@ -217,7 +217,7 @@ def _errors(intake: Intake, rules: Policy) -> list[Problem]:
     n, bad = len(intake.rows), len(intake.bad)
     if bad > MOST_BAD * max(1, n + bad):
         problems.append(
-            f"{bad:,} of {n + bad:,} files cannot be used, more than {100 * MOST_BAD:g}%: {reasons(intake.bad)}"
+            f"{bad:,} of {n + bad:,} files cannot be used, more than {100 * MOST_BAD:g}%: {reasons(intake.bad)}; {MEND}"
         )
     checks: tuple[Callable[[], None], ...] = (
         lambda: require_classes(intake.listing.classes),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_BAD: Final = 0.05  # fraction of files that may be unusable
+MEND: Final = "mend them or remove them (of a folder or archive, source.exclude=[PATTERN] leaves files out)"
 
 
 def check_bad(bad: Sequence[Bad], total: int, policy: Policy | None) -> None:
@@ -28,7 +29,7 @@ def check_bad(bad: Sequence[Bad], total: int, policy: Policy | None) -> None:
     if len(bad) > MOST_BAD * max(1, total):
         raise UserError(
             f"more than {100 * MOST_BAD:g}% of {total:,} files cannot be used, {len(bad):,} so far: {reasons(bad)}; "
-            f"the first is {first}; `augpipe inspect` lists them all"
+            f"the first is {first}; `augpipe inspect` lists them all; {MEND}"
         )
 
 

@@ -102,7 +102,7 @@ def _pixels(library: ModuleType, data: Any, window: Window | None, most_pixels: 
     if "PixelData" not in data:
         raise PictureError("a DICOM file without pixels")
     if int(data.get("NumberOfFrames") or 1) > 1:
-        raise PictureError(f"a DICOM file of {data.NumberOfFrames} frames; only 1 is supported")
+        raise PictureError(f"a DICOM file of {data.NumberOfFrames} frames; only 1 is supported: save each as a file")
     if int(data.Rows) * int(data.Columns) > most_pixels:
         raise PictureError(f"{data.Columns}x{data.Rows} pixels, more than {most_pixels:,}")
     _check_decoder(library, data)

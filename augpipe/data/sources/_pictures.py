@@ -181,7 +181,7 @@ def _from_file(stream: Any, window: Window | None) -> Picture:
         frames = getattr(opened, "n_frames", 1)
         # Phones store a second picture in a JPEG (MPO); the first is the main one.
         if frames > 1 and opened.format != "MPO":
-            raise PictureError(f"a {opened.format} of {frames} frames; only 1 is supported")
+            raise PictureError(f"a {opened.format} of {frames} frames; only 1 is supported: save each as a file")
         return _upright(opened, window)
 
 
