@@ -157,7 +157,13 @@ def _secondary(one: Secondary) -> tuple[str, ...]:
 
 
 def _cost(results: Results) -> str:
+    """What the answer cost; after a run that reused trainings, what they took when they were made."""
     confirmed = results.confirmed
+    if results.training_seconds > results.seconds:
+        return (
+            f"The trainings took {duration(results.training_seconds)}; the last command reused stored ones and took "
+            f"{duration(results.seconds)}."
+        )
     if not isinstance(confirmed, Confirmed):
         return f"The run took {duration(results.seconds)}."
     return f"The run took {duration(results.seconds)}, of which {duration(confirmed.seconds)} for the fresh replicates."

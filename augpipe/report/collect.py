@@ -24,7 +24,7 @@ from augpipe.pipeline.confirm import Confirmed, NotConfirmed
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.outputs import absent_classes, counted_classes, metric_values, output
 from augpipe.pipeline.records import IntakeRecord, Recipe, Scored, TrainedGenerator
-from augpipe.pipeline.runs import ArmRun, Runs
+from augpipe.pipeline.runs import ArmRun, Runs, training_seconds
 from augpipe.report.attributes import attributes_of, compared
 from augpipe.report.predictions import stored_predictions
 from augpipe.report.quality import Quality, quality
@@ -79,6 +79,7 @@ def collect(
         models=saved_models(experiment, runs, val),
         confusions={arm: confusion([_classes(one) for one in of], labels, k) for arm, of in outputs.items()},
         seconds=seconds,
+        training_seconds=training_seconds(runs, seeds),
         machine=_machine(experiment, threads),
         attributes=attributes,
         shift=shift,
@@ -103,6 +104,7 @@ def with_confirmed(results: Results, confirmed: Confirmed | NotConfirmed, second
         predictions=(*results.predictions, *(p for p in more if (p.arm, p.seed) not in known)),
         models=with_winner(results.models, confirmed),
         seconds=seconds,
+        training_seconds=results.training_seconds + training_seconds(confirmed.runs, set(seeds) - set(results.experiment.seeds)),
     )
 
 

@@ -107,7 +107,8 @@ class Results:
     predictions: tuple[Predicted, ...]
     models: tuple[SavedModel, ...]
     confusions: Mapping[str, NDArray[np.float64]]  # arm → (K,K), see `collect.confusion`
-    seconds: float
+    seconds: float  # of this command
+    training_seconds: float  # as measured when the nets were trained, which an earlier run may have done
     machine: Mapping[str, Any]  # see `collect`
     confirmed: Confirmed | NotConfirmed = NotConfirmed(OFF, {})  # noqa: RUF009 (frozen)
     secondary: tuple[Secondary, ...] = ()  # of the confirm stage
@@ -201,6 +202,7 @@ class Results:
             "versions": versions(),
             "machine": self.machine,
             "seconds": round(self.seconds, 2),
+            "training_seconds": round(self.training_seconds, 2),
         }
 
     def _named(self, counts: Mapping[int, float]) -> dict[str, float]:

@@ -116,6 +116,11 @@ def test_the_time_of_more_trainings_is_measured_where_results_were_reused(
     one = replace(one, runs=replace(confirmed.runs, arms=runs), seconds=1.0)
     whole = 30.0 * -(-len(runs) // 2)
     assert f"2 more trainings, about {duration(2 * whole / 5)}, would" in verdict(results.comparison, one, {})
+    again = with_confirmed(replace(results, training_seconds=100.0), one, 1.0)
+    took = f"The trainings took {duration(100.0 + whole)}; the last command reused stored ones and took 1 s."
+    assert answer_section(again)["cost"] == took and again.summary()["training_seconds"] == 100.0 + whole
+    first = replace(results, training_seconds=100.0, seconds=1.0)
+    assert answer_section(first)["cost"].startswith("The trainings took"), "without a confirm stage as well"
 
 
 def test_without_a_confirm_stage_it_is_a_first_look(results: Results) -> None:
