@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from augpipe.comparison import by_metric, resampled
-from augpipe.comparison.explore import Comparison, compare_arms
+from augpipe.comparison.explore import Comparison
 from augpipe.comparison.finalists import Finalists
 from augpipe.comparison.metrics import Outputs
 from augpipe.comparison.units import Units
@@ -22,10 +21,11 @@ from augpipe.data.split_check import NAMES
 from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.confirm import Confirmed, NotConfirmed
 from augpipe.pipeline.experiment import Experiment
-from augpipe.pipeline.outputs import absent_classes, counted_classes, metric_values, output
+from augpipe.pipeline.outputs import absent_classes, metric_values, output
 from augpipe.pipeline.records import IntakeRecord, Recipe, Scored, TrainedGenerator
 from augpipe.pipeline.runs import ArmRun, Runs, training_seconds
 from augpipe.report.attributes import attributes_of, compared
+from augpipe.report.comparisons import compared_arms, every_pair_of
 from augpipe.report.predictions import stored_predictions
 from augpipe.report.quality import Quality, quality
 from augpipe.report.results import ArmResult, GeneratorResult, MeanRecipe, Results
@@ -56,8 +56,8 @@ def collect(
     labels, k = [unit.labels for unit in units], len(splits["test"].classes)
     absent = absent_classes(prepared.counts["val"], prepared.classes)
     val = metric_values(scores, experiment.metric, "val", absent)
-    comparison = _compared(experiment, runs, outputs, units, val, arms)
-    shift = shift_of(experiment, runs, lambda of, on: _compared(experiment, runs, of, [on] * len(seeds), val, arms))
+    comparison = compared_arms(experiment, runs, outputs, units, val, arms)
+    shift = shift_of(experiment, runs, lambda of, on: compared_arms(experiment, runs, of, [on] * len(seeds), val, arms))
     attributes = attributes_of(runs)
     if attributes is not None:
         pair = Finalists(comparison.best, comparison.strongest)
@@ -75,6 +75,7 @@ def collect(
         scores=scores,
         quality=_quality(experiment, runs),
         comparison=_with_failures(comparison, failed),
+        pairs=every_pair_of(experiment, runs, outputs, units),
         predictions=stored_predictions(experiment, runs, seeds),
         models=saved_models(experiment, runs, val),
         confusions={arm: confusion([_classes(one) for one in of], labels, k) for arm, of in outputs.items()},
@@ -92,6 +93,7 @@ def with_confirmed(results: Results, confirmed: Confirmed | NotConfirmed, second
         return replace(results, confirmed=confirmed, seconds=seconds)
     known = {(one.arm, one.seed) for one in results.predictions}
     seeds = [seed for of in confirmed.classifiers.values() for seed in of]
+    fresh = {seed for seed in seeds if seed not in results.experiment.seeds}
     more = stored_predictions(confirmed.experiment, confirmed.runs, seeds)
     return replace(
         results,
@@ -104,7 +106,7 @@ def with_confirmed(results: Results, confirmed: Confirmed | NotConfirmed, second
         predictions=(*results.predictions, *(p for p in more if (p.arm, p.seed) not in known)),
         models=with_winner(results.models, confirmed),
         seconds=seconds,
-        training_seconds=results.training_seconds + training_seconds(confirmed.runs, set(seeds) - set(results.experiment.seeds)),
+        training_seconds=results.training_seconds + training_seconds(confirmed.runs, fresh),
     )
 
 
@@ -196,33 +198,6 @@ def _with_failures(comparison: Comparison, failed: Mapping[str, str]) -> Compari
     failures = ", ".join(repr(name) for name in failed)
     sentence = f"{comparison.sentence} Failed and not compared: {failures}."
     return replace(comparison, sentence=sentence)
-
-
-def _compared(
-    experiment: Experiment,
-    runs: Runs,
-    outputs: Mapping[str, Sequence[Outputs]],
-    units: Sequence[Units],
-    val: pd.DataFrame,
-    arms: Sequence[ArmResult],
-) -> Comparison:
-    """For a fixed split, the bootstrap over seeds and test images (macro recall) or the error model of paired
-    differences; the resampled t-test if each seed has its own split. val: see `metric_values`."""
-    metric, seeds, baseline = experiment.metric, experiment.seeds, experiment.baseline
-    on_val = {str(name): float(of.mean()) for name, of in val.groupby("arm").value}
-    generative = {result.arm.name: result.generative for result in arms}
-    classes = [counted_classes(metric, runs.prepared[seed]) for seed in seeds]
-    if experiment.resplit:
-        labels = [unit.labels for unit in units]
-        values = resampled.estimates(outputs, labels, metric, classes)
-        train = sum(runs.prepared[seeds[0]].counts["train"].values())
-        ratio = max(len(y) for y in labels) / train
-        return resampled.compare_over_splits(values, units, ratio, on_val, generative, baseline, metric)
-    if metric != "macro_recall":
-        paired = {arm: np.stack(of)[:, None] for arm, of in outputs.items()}
-        return by_metric.compare_by_metric(paired, units[0], metric, classes[0], on_val, generative, baseline)
-    correct = {arm: np.stack(of) == units[0].labels for arm, of in outputs.items()}
-    return compare_arms(correct, units[0], on_val, generative, baseline)
 
 
 def mean_recipe(recipes: Sequence[Recipe]) -> MeanRecipe:

@@ -23,6 +23,7 @@ FILES: Final = (
     "predictions.csv",
     "models",
     "confirm.csv",
+    "differences.csv",
     "quiz",
     "attributes.csv",
     "exported",

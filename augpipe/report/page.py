@@ -31,6 +31,7 @@ LARGEST = 8_000_000  # bytes of the page
 ROOM = (1.0, 0.5, 0.2, 0.0)
 FILLINGS = 8  # class count figures that the page shows
 MANY_COPIES = 0.005  # fraction of test images with a near copy in train or val from which the page's head warns
+PAIRS = 66  # rows of the table of all pairs of arms that the page shows: of twelve arms
 QUARANTINED = 20  # rows of quarantine.csv that the page shows
 
 
@@ -71,6 +72,7 @@ def _page(results: Results, room: float) -> str:
         rivals_figure=_forest(results, comparison.over_strongest, comparison.strongest)
         if comparison.strongest != comparison.baseline
         else None,
+        pairs=_pairs(results),
         contrasts=contrasts(results),
         arms=[_row(results, a, generative[a]) for a in arms],
         recall_figure=recall_heatmap(arms, results.classes, counts, recall),
@@ -113,6 +115,24 @@ def _references(results: Results, row: Mapping[str, Any]) -> list[tuple[str, dic
     comparison = results.comparison
     against = {comparison.baseline: row["gain"], comparison.strongest: row["over_strongest"]}
     return [(name, gain) for name, gain in against.items() if name != row["name"]]
+
+
+def _pairs(results: Results) -> list[tuple[str, str, str, str]]:
+    """The pair, its difference and both of its intervals, largest difference first; empty for a single pair, or more
+    than fit on a page."""
+    table = results.pairs
+    if not 1 < len(table) <= PAIRS:
+        return []
+    largest = table.reindex(table.difference.abs().sort_values(ascending=False, kind="stable").index)
+    return [
+        (
+            f"{row.arm} − {row.reference}",
+            f"{row.difference:+.1f}",
+            f"{row.low:+.1f} to {row.high:+.1f}",
+            f"{row.low_joint:+.1f} to {row.high_joint:+.1f}",
+        )
+        for row in largest.itertuples()
+    ]
 
 
 def _forest(results: Results, gains: Mapping[str, Gain], reference: str) -> str | None:

@@ -104,6 +104,7 @@ class Results:
     scores: pd.DataFrame  # arm, seed, split, metric, class, value
     quality: Quality
     comparison: Comparison
+    pairs: pd.DataFrame  # every arm against every other, see `pairs.every_pair`; empty with `resplit`
     predictions: tuple[Predicted, ...]
     models: tuple[SavedModel, ...]
     confusions: Mapping[str, NDArray[np.float64]]  # arm → (K,K), see `collect.confusion`

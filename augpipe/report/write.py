@@ -37,6 +37,8 @@ def write(results: Results, out: Path, export: Export | None = None) -> None:
             "fidelity.csv": results.quality.fidelity,
             "quarantine.csv": results.quarantine,
         }
+        if len(results.pairs):
+            tables["differences.csv"] = results.pairs
         if isinstance(results.confirmed, Confirmed):
             tables["confirm.csv"] = results.confirmed.scores
         if results.attributes is not None:

@@ -161,6 +161,11 @@ def test_the_summary_is_what_its_schema_says(confirmed: Confirmed, results: Resu
         jsonschema.validate(summary, schema)
         assert summary["stage"] == name and summary["verdict"] == one.verdict
         assert (tmp_path / name / "confirm.csv").exists() == (name == "confirm")
+        pairs = pd.read_csv(tmp_path / name / "differences.csv")
+        assert len(pairs) == len(summary["arms"]) * (len(summary["arms"]) - 1) / 2
+        over = pairs[pairs.reference == summary["baseline"]]
+        for arm, points in zip(over.arm, over.difference, strict=True):
+            assert points == pytest.approx(100 * summary["arms"][arm]["gain"]["mean"], abs=1e-9)
     assert summary["finalists"]["with_generator"] == "gan" and summary["seconds"] == 20.0
     assert summary["confirm"]["seeds"]["3"] == [3, 1003]
     classifier = summary["models"]["classifier.pt"]
@@ -202,6 +207,7 @@ def test_the_page_begins_with_the_answer(confirmed: Confirmed, results: Results)
     places = [text.index(part) for part in order]
     assert places == sorted(places)
     assert "<th>p-value</th>" not in text.partition("Effect sizes")[0], "the first look has no verdicts"
+    assert '<td class="name">gan − classic</td>' in text.partition("Every arm against every other")[2]
     assert not answer_section(with_confirmed(results, confirmed, 20.0))["design"], "numbers as the config says"
     chosen = with_confirmed(results, replace(confirmed, design="5 generators with 2 classifiers."), 20.0)
     assert answer_section(chosen)["design"] == "5 generators with 2 classifiers."
