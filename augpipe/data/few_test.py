@@ -1,4 +1,4 @@
-"""Classes with too few test images for any verdict: what to do, said before anything is trained."""
+"""Classes with too few test images for any verdict: the warning that is printed before training."""
 
 from __future__ import annotations
 

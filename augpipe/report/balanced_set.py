@@ -172,7 +172,7 @@ def card_of(balanced: Balanced, real: ImageSet, synthetic: ImageSet, own_size: b
             "kept": _pass_rates(table),
         },
         "figures": _figures(table),
-        "gates": [{"gate": g.gate, "holds": g.holds, "told": g.detail} for g in balanced.gates],
+        "gates": [{"gate": g.gate, "holds": g.holds, "detail": g.detail} for g in balanced.gates],
         "override": balanced.override,
         "limits": [*LIMITS, *([SIZES.format(size=real.spec.size)] if own_size else [])],
         "versions": versions(),
@@ -260,7 +260,7 @@ def card_text(card: dict[str, Any]) -> str:
     lines += [f"| {escaped(c)} | {n} | {synthetic[c]} | {card['missing'].get(c, 0)} |" for c, n in real.items()]
     lines += ["", "## Gates", "", "| gate | outcome | figure |", "| --- | --- | --- |"]
     lines += [
-        f"| {escaped(g['gate'])} | {'holds' if g['holds'] else '**does not hold**'} | {escaped(g['told'])} |"
+        f"| {escaped(g['gate'])} | {'holds' if g['holds'] else '**does not hold**'} | {escaped(g['detail'])} |"
         for g in card["gates"]
     ]
     if card["override"] is not None:

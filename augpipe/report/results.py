@@ -184,7 +184,7 @@ class Results:
                     "stopped": sorted(set(g.stopped)),
                     "seconds": round(g.seconds, 2),
                     "gates": {
-                        outcome.gate: {"holds": outcome.holds, "told": outcome.detail}
+                        outcome.gate: {"holds": outcome.holds, "detail": outcome.detail}
                         for outcome in self.quality.gates[g.name]
                     },
                 }

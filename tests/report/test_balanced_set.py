@@ -202,8 +202,8 @@ def test_the_card_as_json_says_what_holds_and_what_is_missing(balanced, tmp_path
     text = (tmp_path / "out" / "card.json").read_text(encoding="utf-8")
     card = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert card["gates"] == [
-        {"gate": "memorisation.p > 0.01", "holds": True, "told": "0.4"},
-        {"gate": "each fid < 9", "holds": True, "told": "in | each"},
+        {"gate": "memorisation.p > 0.01", "holds": True, "detail": "0.4"},
+        {"gate": "each fid < 9", "holds": True, "detail": "in | each"},
     ]
     assert card["override"] is None and card["missing"] == {"cat": 3}
     assert card["made_from"]["real"] == {"cat": 4, "dog": 4, "eel": 4}

@@ -269,7 +269,7 @@ def test_a_gate_must_hold_for_every_seed(results: Results, text: str) -> None:
     assert not of["memorisation.p > 0.01"].holds and of["memorisation.p > 0.01"].detail == "0.002"
     assert of["each agreement > 0.5"].holds
     told = results.summary()["generators"]["gan"]["gates"]
-    assert told["memorisation.p > 0.01"] == {"holds": False, "told": "0.002"}
+    assert told["memorisation.p > 0.01"] == {"holds": False, "detail": "0.002"}
     assert "does not hold" in text and "memorisation.p &gt; 0.01" in text
 
 
