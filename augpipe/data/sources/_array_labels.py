@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augpipe.core.errors import UserError, choices, several
+from augpipe.data.sources._array_columns import CLASS_NAMES
+from augpipe.data.sources._array_text import text_of
 from augpipe.data.sources._listing import labelled, one_spelling
 
 MOST_CLASSES: Final = 10_000
@@ -96,3 +99,18 @@ def _check_unlabelled(n: int, values: NDArray[Any], names: tuple[str, ...] | Non
         f"{several(n, 'image')} of {path} with the label -1, which usually means none: {chosen} leaves such out"
         + ('; add "-1" to it if it is a class' if names is None else "")
     )
+
+
+def class_names(path: Path, labels: NDArray[Any]) -> tuple[tuple[str, ...] | None, str]:
+    """The `class_names` of an .npz if it has one for each of the labels 0, 1, ...; else None and a note."""
+    with zipfile.ZipFile(path) as archive:
+        members = set(archive.namelist())
+    array = next((name for name in CLASS_NAMES if f"{name}.npy" in members), "")
+    if not array:
+        return None, ""
+    names = text_of(path, array)
+    labels = labels[~unlabelled(labels)]
+    numbers = labels.dtype.kind in "iubf" and len(labels)
+    if numbers and len(set(names.tolist())) == len(names) > labels.max() and labels.min() >= 0:
+        return tuple(str(name) for name in names), ""
+    return (None, f"{array} of {path} are not used: they are not one text for each of the labels 0, 1, ...")

@@ -139,3 +139,18 @@ def _shape(path: Path, name: str) -> tuple[int, ...]:
             return head(stream, name)[0]
     except (*BROKEN, UserError):
         return ()
+
+
+def form_of_file(path: Path, needs_train: bool = True) -> tuple[Names, list[str], list[str]]:
+    """Names of the arrays of an .npz, its splits ([""] for none), and all its arrays;
+    UserError if it cannot be read.
+    """
+    if not path.is_file():
+        raise UserError(f"the file {path} {'is a folder' if path.is_dir() else 'does not exist'}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.namelist()
+    except (zipfile.BadZipFile, OSError) as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+    have = [name.removesuffix(".npy") for name in members if name.endswith(".npy")]
+    return *form_of(path, have, needs_train), have

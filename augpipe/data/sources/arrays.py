@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -13,16 +11,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from augpipe.core.errors import UserError, choices, unknown
-from augpipe.data.sources._array_columns import CLASS_NAMES, groups_of, others_of, require_in_all, splits_of, weights_of
-from augpipe.data.sources._array_labels import classes_of, left_out_note, unlabelled
-from augpipe.data.sources._array_names import RENAME, SPLIT, Names, form_of
-from augpipe.data.sources._array_text import read, text_of
+from augpipe.data.sources._array_columns import groups_of, others_of, require_in_all, splits_of, weights_of
+from augpipe.data.sources._array_labels import class_names, classes_of, left_out_note
+from augpipe.data.sources._array_names import RENAME, Names, form_of_file
+from augpipe.data.sources._array_parts import Part, check_lengths, unused_note
+from augpipe.data.sources._array_text import read
 from augpipe.data.sources._groups import plain_groups
 from augpipe.data.sources._listing import Attributes, Classes, Listing, Texts, WholePath, only, without_labels
 from augpipe.data.sources._npy import BROKEN, Images, fetching, unreadable, values_of
 from augpipe.data.sources._source import SourceConfig
 from augpipe.data.sources._unlabelled import unlabelled_note, unlabelled_notes, unlabelled_splits
-from augpipe.data.sources._unused import check_unused
 
 GROUPS: Final = "groups"
 
@@ -122,12 +120,14 @@ def _listing(config: Config) -> Listing:
     _check_settings(config)
     parts, notes = _npz(config) if _is_npz(config.path) else ([_pair(config)], ())
     labels = np.concatenate([part.labels for part in parts])
-    names, note = _class_names(config, labels)
+    given = config.names is not None or not _is_npz(config.path)
+    names, note = (config.names, "") if given else class_names(config.path, labels)
     splits = _splits(parts, config)
     aside = unlabelled_splits(labels, splits) if config.classes is None else np.zeros(len(labels), bool)
     codes = np.full(len(labels), -1, np.int64)
     codes[~aside], classes = classes_of(labels[~aside], names, config.classes, config.path)
-    unused = _unused(parts, codes, config, splits)
+    split = splits is not None and not parts[0].name
+    unused = unused_note(parts, codes, config.path, config.ignore, split)
     fetch, windows = fetching([part.images for part in parts], [part.name for part in parts])
     ids = [f"{part.name or 'images'}/{row:06d}" for part in parts for row in range(part.images.n)]
     groups, ungrouped = groups_of(
@@ -162,7 +162,7 @@ def pictures(config: Config) -> Listing:
     path, arrays = config.path, dict[str, Images]()
     try:
         if _is_npz(path):
-            names, splits, _ = _form(path, needs_train=False)
+            names, splits, _ = form_of_file(path, needs_train=False)
             for split in splits:
                 name = names.of(split, "images")
                 arrays[split or "images"] = Images(path, f"{name}.npy", f"{name} of {path}")
@@ -177,7 +177,7 @@ def pictures(config: Config) -> Listing:
     return without_labels(ids, fetch)
 
 
-def _splits(parts: Sequence[_Part], config: Config) -> NDArray[np.object_] | None:
+def _splits(parts: Sequence[Part], config: Config) -> NDArray[np.object_] | None:
     """The file's own split of each image; None without one, or if it is not official."""
     if not config.official:
         return None
@@ -187,27 +187,10 @@ def _splits(parts: Sequence[_Part], config: Config) -> NDArray[np.object_] | Non
     return splits_of(part.others, part.images.n, config.ignore, config.path)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """One array of images with labels, groups and weights; `name` is its split, "" if it has none.
-
-    others: the arrays of one value per image that are not used, by their name without the split. attributes: those of
-    source.attributes.
-    """
-
-    name: str
-    images: Images
-    labels: NDArray[Any]
-    groups: NDArray[Any] | None = None
-    weights: NDArray[Any] | None = None
-    others: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    attributes: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-
-
-def _npz(config: Config) -> tuple[list[_Part], tuple[str, ...]]:
+def _npz(config: Config) -> tuple[list[Part], tuple[str, ...]]:
     """Read the parts of an .npz, and a note of unusual names; UserError for other array names or unequal lengths."""
     path = config.path
-    names, splits, have = _form(path)
+    names, splits, have = form_of_file(path)
     aside = [split for split in splits if split in ("val", "test") and _is_unlabelled(names, split, have)]
     parts = [_part(config, names, split, have) for split in splits if split not in aside]
     if config.groups != GROUPS and all(part.groups is None for part in parts):
@@ -228,22 +211,7 @@ def _is_unlabelled(names: Names, split: str, have: Sequence[str]) -> bool:
     return {name for name in have if names.inner(split, name)} == {names.of(split, "images")}
 
 
-def _form(path: Path, needs_train: bool = True) -> tuple[Names, list[str], list[str]]:
-    """Names of the arrays of an .npz, its splits ([""] for none), and all its arrays;
-    UserError if it cannot be read.
-    """
-    if not path.is_file():
-        raise UserError(f"the file {path} {'is a folder' if path.is_dir() else 'does not exist'}")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.namelist()
-    except (zipfile.BadZipFile, OSError) as error:
-        raise UserError(f"cannot read {path}: {error}") from None
-    have = [name.removesuffix(".npy") for name in members if name.endswith(".npy")]
-    return *form_of(path, have, needs_train), have
-
-
-def _part(config: Config, names: Names, split: str, have: Sequence[str]) -> _Part:
+def _part(config: Config, names: Names, split: str, have: Sequence[str]) -> Part:
     path = config.path
 
     def column(what: str) -> NDArray[Any] | None:
@@ -262,7 +230,7 @@ def _part(config: Config, names: Names, split: str, have: Sequence[str]) -> _Par
     if labels is None:
         hint = f": {RENAME}" if not split and len(have) > 1 else ""
         raise UserError(f"{path} has no {names.of(split, 'labels')}; it has {choices(have)}{hint}")
-    part = _Part(
+    part = Part(
         split,
         images,
         labels,
@@ -271,7 +239,7 @@ def _part(config: Config, names: Names, split: str, have: Sequence[str]) -> _Par
         others_of(path, names, split, have, config),
         {name: _attribute(column(name), names.of(split, name), path, have) for name in config.attributes},
     )
-    _lengths(part, f"of {path}", names)
+    check_lengths(part, f"of {path}", names)
     return part
 
 
@@ -281,67 +249,13 @@ def _attribute(values: NDArray[Any] | None, name: str, path: Path, have: Sequenc
     return values
 
 
-def _unused(
-    parts: Sequence[_Part], labels: NDArray[Any], config: Config, splits: NDArray[np.object_] | None
-) -> tuple[str, ...]:
-    """The note of unused arrays; UserError if one looks like groups. Of an array of some splits only, these count."""
-    columns: dict[str, NDArray[Any] | None] = {}
-    used = {SPLIT} if splits is not None and not parts[0].name else set()
-    for name in dict.fromkeys(name for part in parts for name in part.others):
-        if name in used:
-            continue
-        # Where a split lacks the array its images have no group; groups of the others count all the same.
-        values = [part.others.get(name, np.full(part.images.n, "", object)) for part in parts]
-        whole = all(len(v) == part.images.n for v, part in zip(values, parts, strict=True))
-        # An array beside those of the splits may hold the values of all images.
-        once = values[0] if len(values[0]) == len(labels) else None
-        columns[name] = np.concatenate(values) if whole else once
-    groups = [part.groups for part in parts if part.groups is not None]
-    return check_unused(
-        columns,
-        labels,
-        where=f"the file {config.path}",
-        what="array",
-        ignored=config.ignore,
-        groups=np.concatenate(groups) if len(groups) == len(parts) else None,
-        key="source.groups",
-    )
-
-
-def _class_names(config: Config, labels: NDArray[Any]) -> tuple[tuple[str, ...] | None, str]:
-    """The config's names, or the file's `class_names` if it has one for each of the labels 0, 1, ...; else a note."""
-    if config.names is not None or not _is_npz(config.path):
-        return config.names, ""
-    with zipfile.ZipFile(config.path) as archive:
-        members = set(archive.namelist())
-    array = next((name for name in CLASS_NAMES if f"{name}.npy" in members), "")
-    if not array:
-        return None, ""
-    names = text_of(config.path, array)
-    labels = labels[~unlabelled(labels)]
-    numbers = labels.dtype.kind in "iubf" and len(labels)
-    if numbers and len(set(names.tolist())) == len(names) > labels.max() and labels.min() >= 0:
-        return tuple(str(name) for name in names), ""
-    return (None, f"{array} of {config.path} are not used: they are not one text for each of the labels 0, 1, ...")
-
-
-def _pair(config: Config) -> _Part:
+def _pair(config: Config) -> Part:
     path = config.labels or config.path  # set, as checked before
     for file in (config.path, path):
         if not file.is_file():
             raise UserError(f"the file {file} does not exist")
     with path.open("rb") as stream:
         labels = values_of(stream, str(path), one_hot=True)
-    part = _Part("", Images(config.path, None, str(config.path)), labels)
-    _lengths(part, f"in {config.path}", Names("images", "labels"))
+    part = Part("", Images(config.path, None, str(config.path)), labels)
+    check_lengths(part, f"in {config.path}", Names("images", "labels"))
     return part
-
-
-def _lengths(part: _Part, where: str, names: Names) -> None:
-    columns = {what: getattr(part, what) for what in ("labels", "groups", "weights")}
-    for what, column in {**columns, **part.attributes}.items():
-        if column is not None and len(column) != part.images.n:
-            raise UserError(
-                f"{part.images.n} {names.of(part.name, 'images')} {where} but "
-                f"{len(column)} {names.of(part.name, what)}: each image needs one"
-            )
