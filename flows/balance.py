@@ -10,7 +10,7 @@ from typing import Literal
 from PIL import Image
 from prefect import flow
 
-from augpipe.core.store import load_images, load_table
+from augpipe.core.store import load_images
 from augpipe.data.originals import originals
 from augpipe.data.sources import listing
 from augpipe.pipeline.arm import Arm
@@ -20,7 +20,7 @@ from augpipe.pipeline.graph import call_generator, call_reference, call_syntheti
 from augpipe.pipeline.records import Prepared, TrainingSpec
 from augpipe.pipeline.runs import ArmRun, Runs
 from augpipe.pipeline.stages.measure import measure_synthetic
-from augpipe.report.balanced_set import Balanced, publish
+from augpipe.report.balanced_set import Balanced, measured_set, publish
 from augpipe.report.credentials import Signing
 from augpipe.synthetic import gates
 
@@ -129,7 +129,7 @@ def _balanced(experiment: Experiment, runs: Runs, arm: Arm, seed: int, override:
     generator, synthetic = runs.generators[str(arm.generator), seed], runs.arms[arm.name, seed]
     if generator.measured is None or synthetic.synthetic is None:
         raise RuntimeError("the run ended without an error and without its results")
-    table = load_table(generator.measured.table)
+    table = measured_set(runs.prepared[seed], synthetic.synthetic, generator.measured)
     outcomes = tuple(gates.outcome(gate, table) for gate in experiment.gate)
     broken = not all(outcome.holds for outcome in outcomes)
     return Balanced(

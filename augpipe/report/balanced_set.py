@@ -29,7 +29,9 @@ from augpipe.report.out import BALANCED_FILES, CROISSANT, check_balanced_out
 from augpipe.report.quality import kept_rows
 from augpipe.report.quality_section import HEADLINE, MEMORISED
 from augpipe.report.results import versions
+from augpipe.report.shortcuts import c2st_of
 from augpipe.synthetic.gates import Outcome
+from augpipe.synthetic.shortcut import shortcut_of_counts, shortcut_row
 
 KIND: Final = "augpipe balanced set"
 
@@ -56,7 +58,16 @@ class Balanced:
     def fidelity(self) -> pd.DataFrame:
         """Metrics of the published synthetic images, with the pass rates of the checks."""
         funnel = load_table(self.made.funnel)
-        return pd.concat([load_table(self.measured.table), kept_rows(funnel)], ignore_index=True)
+        table = measured_set(self.prepared, self.made, self.measured)
+        return pd.concat([table, kept_rows(funnel)], ignore_index=True)
+
+
+def measured_set(prepared: Prepared, made: Synthetic, measured: Measured) -> pd.DataFrame:
+    """The fidelity figures of the synthetic images, and what their origin gives away of the class in the set."""
+    table = load_table(measured.table)
+    real, synthetic = (load_images(ref).counts() for ref in (prepared.splits.train, made.images))
+    one = shortcut_of_counts(list(real.values()), [synthetic.get(c, 0) for c in real], c2st_of(table))
+    return pd.concat([table, shortcut_row(one)], ignore_index=True)
 
 
 def publish(

@@ -83,6 +83,7 @@ def _page(results: Results, room: float) -> str:
         left_out=left_out,
         quizzes=[file for file in (quiz_file(results, g) for g in results.generators) if file],
         quality=sections(results.quality, CLASSES, room) if len(results.quality.fidelity) else None,
+        shortcuts=_shortcuts(results),
         config=dump(results.requested),
         versions=versions(),
         machine=", ".join(f"{what} {value}" for what, value in results.machine.items()),
@@ -132,6 +133,14 @@ def _pairs(results: Results) -> list[tuple[str, str, str, str]]:
             f"{row.low_joint:+.1f} to {row.high_joint:+.1f}",
         )
         for row in largest.itertuples()
+    ]
+
+
+def _shortcuts(results: Results) -> list[tuple[str, ...]]:
+    """Arm, how well origin is detected, its information on the class, and their product."""
+    return [
+        (arm, *("–" if one[key] is None else f"{one[key]:.3f}" for key in ("detected", "information", "bits")))
+        for arm, one in results.quality.shortcuts.items()
     ]
 
 

@@ -12,6 +12,7 @@ from augpipe.core.images import ImageSet
 from augpipe.core.store import load_images, load_table
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import Measured, Recipe
+from augpipe.report.shortcuts import arm_shortcuts, mean_shortcut, worst_row
 from augpipe.synthetic import gates
 from augpipe.synthetic.fidelity import COLUMNS
 from augpipe.synthetic.gates import Outcome
@@ -26,13 +27,14 @@ class Quality:
 
     fidelity: columns generator and `fidelity.COLUMNS`, means over seeds, including the fractions that passed the
     checks. curation: columns CURATED. galleries: first seed, triples (synthetic, nearest train, nearest held-out image)
-    by generator. gates: by generator.
+    by generator. gates: by generator. shortcuts: by arm with synthetic images, means over seeds.
     """
 
     fidelity: pd.DataFrame
     curation: pd.DataFrame
     galleries: Mapping[str, ImageSet]
     gates: Mapping[str, tuple[Outcome, ...]]
+    shortcuts: Mapping[str, Mapping[str, float | None]]
 
 
 def quality(
@@ -40,7 +42,15 @@ def quality(
 ) -> Quality:
     """Combine the measurements of all seeds; recipes: mix of each arm and seed, with the counts of the checks."""
     curation = _curation(experiment, recipes)
-    tables = {name: _mean([load_table(measured[name, s].table) for s in experiment.seeds]) for name in names}
+    shortcuts = arm_shortcuts(experiment, measured, recipes)
+    by_seed = {
+        name: [
+            pd.concat([load_table(measured[name, s].table), worst_row(experiment, name, s, shortcuts)])
+            for s in experiment.seeds
+        ]
+        for name in names
+    }
+    tables = {name: _mean(of) for name, of in by_seed.items()}
     parts = [
         pd.concat([table, kept_rows(curation[curation.generator == name])]).assign(generator=name)
         for name, table in tables.items()
@@ -51,9 +61,11 @@ def quality(
         fidelity=fidelity,
         curation=curation,
         galleries={n: load_images(measured[n, experiment.seeds[0]].gallery) for n in names},
-        gates={
-            n: tuple(_outcome(g, [load_table(measured[n, s].table) for s in experiment.seeds]) for g in experiment.gate)
-            for n in names
+        gates={name: tuple(_outcome(gate, by_seed[name]) for gate in experiment.gate) for name in names},
+        shortcuts={
+            arm.name: mean
+            for arm in experiment.arms
+            if (mean := mean_shortcut([one for (name, _), one in shortcuts.items() if name == arm.name]))
         },
     )
 

@@ -225,6 +225,7 @@ class Results:
             "real_counts": self._named(dict(enumerate(result.recipe.real_count))),
             "synthetic_counts": self._named(dict(enumerate(result.recipe.synthetic_count))),
             "share": result.recipe.synthetic_share,
+            "shortcut": self.quality.shortcuts.get(name),
             "short": result.short,
             "curated": self.experiment.curates(result.arm),
             "chosen": result.chosen,

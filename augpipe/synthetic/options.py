@@ -24,7 +24,8 @@ LPIPS_WEIGHTS: Final = "alexnet-owt-7be5be79.pth"
 # layers.
 LEAST_SIDES: Final = {"ssim": WINDOW, "ms_ssim": 161, "lpips": 31}
 GAN_TRAIN: Final = "gan_train"
-EXTRA: Final = (GAN_TRAIN,)  # figures that are not a function of two sets
+SHORTCUT: Final = "shortcut"
+EXTRA: Final = (GAN_TRAIN, SHORTCUT)  # figures that are not a function of two sets
 INCEPTION: Final = "inception"
 TORCHVISION: Final = "torchvision:"
 
@@ -131,6 +132,8 @@ def condition(text: Any) -> Condition:
     figures = (*FIGURES, *EXTRA)
     if name not in figures:
         raise unknown(f"figure of the gate {text!r}:", name, figures)
+    if each and name == SHORTCUT:
+        raise UserError(f"the gate {text!r}: {name} is one figure of all classes; leave `each` out")
     try:
         bound = float(number)
     except ValueError:

@@ -28,7 +28,7 @@ from augpipe.synthetic import curation, fidelity, gates, views
 from augpipe.synthetic import draw as synthesis
 from augpipe.synthetic.curation import Reference
 from augpipe.synthetic.embeddings import Embedded
-from augpipe.synthetic.options import EXTRA
+from augpipe.synthetic.options import GAN_TRAIN
 
 FEW = (
     "fidelity.images=12",
@@ -80,7 +80,7 @@ def test_every_figure_is_given_overall_and_of_each_class(ready: Ready) -> None:
     found = ready.work.measured(ready.prepared, ready.classifier, ready.acgan)
     table = load_table(found.table)
     assert list(table.columns) == list(fidelity.COLUMNS)
-    wanted = {*fidelity.names(), *EXTRA}
+    wanted = {*fidelity.names(), GAN_TRAIN}
     names = ["", *ready.prepared.classes]
     assert {name: set(own.metric) for name, own in table.groupby("class")} == dict.fromkeys(names, wanted)
     assert len(table) == len(names) * len(wanted), "each once"
