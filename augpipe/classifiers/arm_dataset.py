@@ -11,6 +11,7 @@ from torch.utils.data import Dataset, WeightedRandomSampler, get_worker_info
 
 from augpipe.classifiers import mixing
 from augpipe.classifiers.options import Mix
+from augpipe.classifiers.transforms import transform
 from augpipe.core.images import ImageSet
 from augpipe.core.seeds import entropy
 
@@ -64,8 +65,6 @@ class ArmDataset(Dataset[tuple[torch.Tensor, int]]):
 
     def _transform(self) -> Any:
         """The transform with a random stream of this process: workers with the same one would repeat each other."""
-        from augpipe.classifiers.transforms import transform  # imports albumentations
-
         worker = get_worker_info()
         seed = entropy(self._seed if worker is None else worker.seed, "transform")
         if seed not in self._transforms and self.mix.transform is not None:

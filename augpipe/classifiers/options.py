@@ -16,7 +16,7 @@ from augpipe.core.schema import Strict, refuse_changed
 from augpipe.core.yaml_loader import SHOWN, read_json, read_yaml
 
 Weighting = Literal["none", "balanced", "effective"]
-# Names of the functions in `models` and `transforms`, which import torch and albumentations.
+# Names of the functions in `models` and `transforms`, which import torch.
 CLASSIFIERS: Final = registered_in(Path(__file__).with_name("models.py"), "classifiers.register")
 TRANSFORMS: Final = registered_in(Path(__file__).with_name("transforms.py"), "policies.register")
 UNNORMED: Final = ("convnext_tiny",)  # architectures without batch norms
@@ -61,9 +61,7 @@ def _check_transform(value: Any) -> None:
             if symmetry not in SYMMETRIES:
                 raise unknown("symmetry of a transform", symmetry, SYMMETRIES)
     elif isinstance(value, Mapping):
-        from augpipe.classifiers.transforms import (
-            check_pipeline,  # imports albumentations: only if needed
-        )
+        from augpipe.classifiers.pipelines import check_pipeline  # imports albumentations: only if needed
 
         check_pipeline(value)
     else:

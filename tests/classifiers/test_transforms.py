@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import math
 from itertools import pairwise
 
 import albumentations as A
@@ -9,10 +8,9 @@ import cv2
 import pytest
 import torch
 import yaml
-from torch.nn import functional as F
 
 from augpipe.classifiers.options import Mix
-from augpipe.classifiers.transforms import Elastic, check_images, policies, transform
+from augpipe.classifiers.transforms import check_images, policies, transform
 from augpipe.core.errors import UserError
 
 
@@ -57,37 +55,6 @@ def test_nothing_but_faces_is_mirrored(policy: str) -> None:
     assert float(left - right) > 60
     faces = transform("faces", 0)(x).float()
     assert abs(float(faces[..., :16].mean() - faces[..., 16:].mean())) < 15
-
-
-def test_elastic_displacements_are_as_strong_as_told_and_alike_at_rim_and_centre() -> None:
-    """Simard et al.: uniform noise in [-1, 1] has a deviation of 1/sqrt(3);
-    a Gaussian of sigma leaves 1/(2 sqrt(pi) sigma) of it.
-    """
-    found = Elastic(0).displacements(3000)
-    still = found.abs().amax((1, 2, 3)) == 0
-    assert float(still.float().mean()) == pytest.approx(0.2, abs=0.03)
-    bent = found[~still]
-    expected = 20 / 3**0.5 / (2 * math.pi**0.5 * 4)
-    deviation = bent.std((0, 1))
-    assert float(deviation.mean()) == pytest.approx(expected, rel=0.03)
-    assert float(deviation.max() / deviation.min()) < 1.15
-    # Smooth: pixels s apart are alike by exp(-s² / 4 sigma²); x and y are drawn apart.
-    next_but_three = (bent[..., 4:] * bent[..., :-4]).mean() / bent.square().mean()
-    assert float(next_but_three) == pytest.approx(math.exp(-(4**2) / 4 / 4**2), abs=0.04)
-    assert abs(float((bent[:, 0] * bent[:, 1]).mean() / bent.square().mean())) < 0.03
-
-
-@pytest.mark.parametrize("side", [28, 56, 140])
-def test_elastic_moves_a_picture_by_its_field_whatever_its_size(side: int) -> None:
-    """A ramp from left to right shows where each pixel came from; of equal draws the same part of the side."""
-    ramp = torch.linspace(60, 190, side).round().to(torch.uint8).expand(40, 1, side, side)
-    found = Elastic(3)(ramp).float()
-    field = Elastic(3).displacements(40)[:, 0] / 28  # of the side
-    inner = slice(side // 4, 3 * side // 4)
-    moved = (found - ramp.float())[:, 0, inner, inner] / (190 - 60)
-    moved = F.adaptive_avg_pool2d(moved, 7).flatten()
-    told = F.adaptive_avg_pool2d(field[:, 7:21, 7:21], 7).flatten()
-    assert float((moved - told).abs().mean()) < 0.1 * float(told.abs().mean())
 
 
 PIPELINE = A.Compose([A.Affine(rotate=(-30, 30), p=1.0), A.HorizontalFlip(p=0.5)])
@@ -210,5 +177,5 @@ def test_a_pipeline_for_colour_says_so_of_grey_images() -> None:
 def test_no_threads_over_one_small_image() -> None:
     """Of so many as cores in each of several workers, most wait: the machine stands still."""
     cv2.setNumThreads(4)
-    transform("light", 0)
+    transform(A.to_dict(PIPELINE), 0)
     assert cv2.getNumThreads() == 1
