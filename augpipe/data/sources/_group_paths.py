@@ -20,18 +20,18 @@ SIDES: Final = re.compile(r"(.*\d)[ _-](left|right|l|r|od|os)", re.IGNORECASE)
 MOSTLY: Final = 0.8  # of a class's files are named so
 
 
-def check_group_folders(paths: Sequence[str], depth: int, prefix: str, where: str) -> None:
+def check_group_folders(paths: Sequence[str], stem: str, where: str) -> None:
     """UserError if the sub-folders of classes are called as groups are and numbered, `ill/patient7/1.png`.
 
-    depth: number of folders above the pictures' classes; prefix: of a layout that reads those.
+    stem: the folders that the layout reads, `{label}/`.
     """
-    folders = [parts[depth + 1] for path in paths if len(parts := path.split("/")) > depth + 2]
+    level = stem.count("/")
+    folders = [parts[level] for path in paths if len(parts := path.split("/")) > level + 1]
     if groups_by_name(folders):
         raise UserError(
             f"the classes of {where} have sub-folders such as {folders[0]!r}, which look like groups, such as "
             "patients, and are not used: images of one group could be on both sides of a split; set "
-            f"source.layout='{prefix}{{label}}/{{group}}/**/*', or source.layout='{prefix}{{label}}/**/*' if they are "
-            "something else"
+            f"source.layout='{stem}{{group}}/**/*', or source.layout='{stem}**/*' if they are something else"
         )
 
 
