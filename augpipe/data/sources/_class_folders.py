@@ -13,7 +13,7 @@ from augpipe.core.errors import UserError, choices
 from augpipe.data.sources._files import selected
 from augpipe.data.sources._inner_folders import check_shared
 from augpipe.data.sources._labels_beside import check_labels_beside, files_beside, table_hint
-from augpipe.data.sources._layout import COPY, Layout, NoClassError, arrange, shared_top, without_copy
+from augpipe.data.sources._layout import COPY, NoClassError, arrange, shared_top, without_copy
 from augpipe.data.sources._listing import SPLIT_NAMES, Bad, Fetch, Listing
 from augpipe.data.sources._masks import check_masks
 from augpipe.data.sources._numbered_lists import check_numbered_lists
@@ -22,6 +22,7 @@ from augpipe.data.sources._place import Beside
 from augpipe.data.sources._sidecars import boxes_hint, sidecar_notes, sidecars
 from augpipe.data.sources._single_folder import beside_hint, check_single, inside_hint, numbered_names_hint
 from augpipe.data.sources._split_lists import split_list_notes
+from augpipe.data.sources._template import Layout
 from augpipe.data.sources._unclear import UnclearFoldersError
 
 WORD: Final = re.compile(r"[^\W\d_]+([ ._-]).")  # a class and a sign at the beginning of a file's name

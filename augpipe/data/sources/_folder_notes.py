@@ -9,7 +9,6 @@ from typing import Final
 from augpipe.data.sources._group_paths import groups_by_name
 from augpipe.data.sources._top_folders import ASIDE, notes_of_classes, notes_of_copies
 
-BY_CLASS: Final = "{label}/**/*"
 NUMBERED: Final = re.compile(r"([^\W\d_]*)[ _-]?\d+")
 MANY: Final = 10  # classes
 EACH: Final = 5  # pictures
@@ -32,8 +31,8 @@ def folder_notes(paths: Sequence[str], template: str) -> list[str]:
         level = _first_divided(classes, below)
         notes.append(
             "classes have sub-folders; if each is a patient or a person, set "
-            f"layout: '{stem}{'*/' * level}{{group}}/{rest(below, level + 1)}' so that none is in more than one of "
-            f"train, val and test; if they are the classes, set layout: '{with_label(stem, '*')}{'*/' * level}"
+            f"source.layout='{stem}{'*/' * level}{{group}}/{rest(below, level + 1)}' so that none is in more than one "
+            f"of train, val and test; if they are the classes, set source.layout='{with_label(stem, '*')}{'*/' * level}"
             f"{{label}}/{rest(below, level + 1)}'"
         )
     return notes
@@ -59,7 +58,7 @@ def _called_as_groups(classes: Sequence[str], are_groups: bool, stem: str) -> li
     if are_groups:
         return [
             f"the class folders are called as groups are, such as {classes[0]!r}: if each is a patient or a person and "
-            f"no class, set layout: '{stem}{{label}}/**/*', with {{label}} where the class stands, or use "
+            f"no class, set source.layout='{stem}{{label}}/**/*', with {{label}} where the class stands, or use "
             "a table with the columns path, label and group"
         ]
     if numbered := _numbered(classes):

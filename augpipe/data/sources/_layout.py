@@ -1,119 +1,36 @@
-"""Path templates for class, group and split: `{label}/**/*`, `{split}/{label}/{group}_*.png`."""
+"""Arrange pictures by their paths: choose a layout where none is set, and read class, group and split."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Annotated, Final, NamedTuple
+from typing import Final
 
 import numpy as np
-from pydantic import AfterValidator, ValidationInfo
 
 from augpipe.core.errors import UserError, choices, several
-from augpipe.data.sources._folder_notes import BY_CLASS, folder_notes, stem_of
+from augpipe.data.sources._folder_notes import folder_notes, stem_of
 from augpipe.data.sources._group_paths import check_group_folders, names_note
 from augpipe.data.sources._inner_folders import split_inside
 from augpipe.data.sources._listing import SPLIT_NAMES, Bad, Fetch, Listing, known_split, labelled
 from augpipe.data.sources._options import Options
+from augpipe.data.sources._template import BY_CLASS, Layout, Place
 from augpipe.data.sources._top_folders import MASKS, check_flat_splits, check_tops, exclude, folder_pattern
 from augpipe.data.sources._unclear import UnclearFoldersError
 
-FIELDS: Final = ("label", "group", "split")
 COPY: Final = "the folder {} contains the same files again and is ignored"
 BY_SPLIT: Final = "{split}/{label}/**/*"
 SPLIT_NOTE: Final = (
-    f"the folders train, val and test are used as the split; set layout: '{BY_CLASS}' to read them as classes"
+    f"the folders train, val and test are used as the split; set source.layout='{BY_CLASS}' to read them as classes"
 )
 INNER_SPLIT_NOTE: Final = (
-    "the folders train, val and test inside of the class folders are used as the split; set layout: "
-    f"'{BY_CLASS}' to merge them"
+    "the folders train, val and test inside of the class folders are used as the split; set "
+    f"source.layout='{BY_CLASS}' to merge them"
 )
 
 
 class NoClassError(UnclearFoldersError):
     """Pictures of which none is in a class folder."""
-
-
-class Place(NamedTuple):
-    """Label, group and split parsed from a path; "" if the layout lacks the field."""
-
-    label: str
-    group: str
-    split: str
-    attributes: tuple[str, ...] = ()
-
-
-class Layout:
-    """A path template. `{label}`, `{group}` and `{split}` match part of a name, `*` any part of a name, `**` any
-    number of folders. The values of a repeated field are joined with `/`.
-
-    `{label+}` takes the longest part that fits, `{label-}` the shortest; a field without a sign must fit in one way
-    only.
-    """
-
-    def __init__(self, template: str, attributes: Sequence[str] = ()) -> None:
-        self.template, self.attributes = template, tuple(attributes)
-        known = (*FIELDS, *self.attributes)
-        fields = [name.rstrip("+-") for name in re.findall(r"\{([^}]*)\}", template)]
-        for name in fields:
-            if name not in known:
-                raise ValueError(f"unknown field {{{name}}} in the layout {template!r}; choose from {', '.join(known)}")
-        for name in self.attributes:
-            if name not in fields:
-                raise ValueError(f"the layout {template!r} has no field {{{name}}} of source.attributes")
-        if "label" not in fields:
-            raise ValueError(f"the layout {template!r} has no {{label}}; example: {BY_CLASS!r}")
-        self.fields = fields
-        self._shortest = re.compile(_expression(template, "-"))
-        self._longest = re.compile(_expression(template, "+"))
-
-    def match(self, path: str) -> Place | None:
-        """Parse a path with `/`; None if it does not match the template; UserError if it does in several ways."""
-        match, longest = self._shortest.fullmatch(path), self._longest.fullmatch(path)
-        if match is None or longest is None:
-            return None
-        for name, short, long in zip(self.fields, match.groups(), longest.groups(), strict=True):
-            if short != long:
-                raise UserError(
-                    f"the layout {self.template!r} fits {path!r} in several ways: {{{name}}} may be {short!r} or "
-                    f"{long!r}; write {{{name}-}} for the shortest or {{{name}+}} for the longest"
-                )
-        values: dict[str, list[str]] = {name: [] for name in (*FIELDS, *self.attributes)}
-        for name, part in zip(self.fields, match.groups(), strict=True):
-            values[name].append(part)
-        of_field = {name: "/".join(parts) for name, parts in values.items()}
-        return Place(
-            of_field["label"], of_field["group"], of_field["split"], tuple(of_field[name] for name in self.attributes)
-        )
-
-
-def _expression(template: str, sign: str) -> str:
-    """Template → regular expression; fields and `*` do not match `/`. sign: of fields that have none."""
-    parts = []
-    for segment in template.strip("/").split("/"):
-        if segment == "**":
-            parts.append(r"(?:[^/]+/)*")
-            continue
-        tokens = re.split(r"(\{[^}]*\}|\*+)", segment)
-        patterns = [_token(token, sign) for token in tokens if token]
-        parts.append("".join(patterns) + "/")
-    return "".join(parts).removesuffix("/")
-
-
-def _token(token: str, sign: str) -> str:
-    if token.startswith("{"):
-        signed = token[-2] if token[-2] in "+-" else sign
-        return r"([^/]+)" if signed == "+" else r"([^/]+?)"
-    return r"[^/]*?" if token.startswith("*") else re.escape(token)
-
-
-def _checked(template: str, info: ValidationInfo) -> str:
-    Layout(template, info.data.get("attributes", ()))  # a field that is validated before this one
-    return template
-
-
-Template = Annotated[str, AfterValidator(_checked)]
 
 
 def arrange(
@@ -225,12 +142,12 @@ def layout_of(paths: Sequence[str], where: str) -> str:
             what = "these pictures, which are in no class folder," if flat else "the masks"
             raise UserError(
                 f"{where} has both train and test folders and {choices(others[:5])}: leave {what} out with "
-                f"{exclude(map(folder_pattern, others))}, or set layout: '{BY_CLASS}' if all are classes"
+                f"{exclude(map(folder_pattern, others))}, or set source.layout='{BY_CLASS}' if all are classes"
             )
         raise UserError(
             f"{where} has both train and test folders and {choices(others[:5])}: leave these out with "
-            f"{exclude(map(folder_pattern, others))} if the others are a split, or set layout: '{BY_CLASS}' if all are "
-            "classes"
+            f"{exclude(map(folder_pattern, others))} if the others are a split, or set source.layout='{BY_CLASS}' if "
+            "all are classes"
         )
     check_flat_splits(paths, where)
     return BY_SPLIT
