@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from pictures import came, folders, listed_as, noise, save, source, untouched
 
 from augpipe.core.errors import UserError
@@ -46,17 +44,8 @@ def test_classes_called_train_and_trousers_are_classes(tmp_path: Path) -> None:
 def test_pictures_in_deeper_folders_are_not_lost(tmp_path: Path) -> None:
     for patient in ("p1", "p2"):
         folders(tmp_path, 2, (f"ill/{patient}", f"well/{patient}"))
-    listed = sources.listing(source("folder", path=tmp_path))
-    assert listed.counts() == {"ill": 4, "well": 4} and listed.groups is None
-    (note,) = listed.notes
-    assert note == (
-        "every class has the sub-folders p1, p2; set layout: '*/{label}/**/*' if these are the classes, "
-        "'{group}/{label}/**/*' if the folders above them are patients, or '{label}/{group}/*' if each is a patient or a person"
-    )
-    save(tmp_path / "ill" / "p3" / "0.png", noise(50))
-    (note,) = sources.listing(source("folder", path=tmp_path)).notes
-    assert "layout: '{label}/{group}/*'" in note
-    (tmp_path / "ill" / "p3" / "0.png").unlink()
+    with pytest.raises(UserError, match=r"p1, p2\), and either may be the classes: .*'\{label\}/\{group\}/\*' if each"):
+        sources.listing(source("folder", path=tmp_path))
     by_patient = sources.listing(source("folder", path=tmp_path, layout="{label}/{group}/*"))
     assert sorted(set(by_patient.groups)) == ["p1", "p2"]
 
@@ -172,19 +161,6 @@ def test_pictures_that_are_left_out(tmp_path: Path, packed: bool) -> None:
     for option in ("include", "exclude"):
         with pytest.raises(UserError, match=rf"source.{option} '\*.tif' matches no picture of the"):
             listed_as(root, packed, **{option: ["*.tif"]})
-
-
-@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
-def test_masks_beside_pictures_are_noted(tmp_path: Path, packed: bool) -> None:
-    """As in BUSI; a picture whose name only ends like one is none."""
-    root = folders(tmp_path / "pics", 2)
-    for name in ("a/000_mask", "a/000_mask_1", "b/001_MASK", "b/gas_mask"):
-        save(root / f"{name}.png", noise(len(name)))
-    (note,) = listed_as(root, packed).notes
-    assert note.startswith("3 pictures by name the mask of another, such as a/000_mask.png,")
-    option = shlex.split(note)[-1]  # as the shell and the command read it
-    assert yaml.safe_load(option.removeprefix("source.exclude=")) == ["*_mask*"]
-    assert not listed_as(folders(tmp_path / "others", 2, ("gt", "mask")), packed).notes
 
 
 def test_folders_that_are_none(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from pathlib import PurePath
 
 from augpipe.core.errors import UserError, choices
-from augpipe.data.sources._folder_notes import BY_CLASS
 from augpipe.data.sources._layout import shared_top
 from augpipe.data.sources._listing import SPLIT_NAMES
+from augpipe.data.sources._template import BY_CLASS
 from augpipe.data.sources._top_folders import SPLIT_WORD
 
 MERGE = f"set source.layout='{BY_CLASS}' to merge them"

@@ -7,35 +7,25 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Final, Protocol
+from typing import Final
 
 from augpipe.core.errors import UserError, choices
-from augpipe.data.sources._files import masks_note, selected
+from augpipe.data.sources._files import selected
+from augpipe.data.sources._inner_folders import check_shared
 from augpipe.data.sources._labels_beside import check_labels_beside, files_beside, table_hint
-from augpipe.data.sources._layout import COPY, Layout, NoClassError, arrange, shared_top, without_copy
+from augpipe.data.sources._layout import COPY, NoClassError, arrange, shared_top, without_copy
 from augpipe.data.sources._listing import SPLIT_NAMES, Bad, Fetch, Listing
+from augpipe.data.sources._masks import check_masks
 from augpipe.data.sources._numbered_lists import check_numbered_lists
+from augpipe.data.sources._options import Options
 from augpipe.data.sources._place import Beside
 from augpipe.data.sources._sidecars import boxes_hint, sidecar_notes, sidecars
 from augpipe.data.sources._single_folder import beside_hint, check_single, inside_hint, numbered_names_hint
 from augpipe.data.sources._split_lists import split_list_notes
+from augpipe.data.sources._template import Layout
+from augpipe.data.sources._unclear import UnclearFoldersError
 
 WORD: Final = re.compile(r"[^\W\d_]+([ ._-]).")  # a class and a sign at the beginning of a file's name
-
-
-class Options(Protocol):
-    """What a source of class folders may be set to."""
-
-    @property
-    def layout(self) -> str | None: ...
-    @property
-    def classes(self) -> tuple[str, ...] | None: ...
-    @property
-    def include(self) -> tuple[str, ...]: ...
-    @property
-    def exclude(self) -> tuple[str, ...]: ...
-    @property
-    def attributes(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -78,9 +68,7 @@ def list_tree(config: Options, tree: Tree) -> Listing:
         have = choices(f"{n:,} {suffix}" for suffix, n in sorted(tree.ignored.items()))
         raise UserError(f"{tree.where} has no picture of a supported format, but {have}{tree.advice()}")
     try:
-        images = arrange(
-            paths, config.layout, config.classes, tree.where, tree.opening(top), folders, config.attributes
-        )
+        images, template = arrange(config, paths, tree.where, tree.opening(top), folders)
     except UserError as error:
         hint = boxes_hint(tree.beside.root, beside, wanted)
         if isinstance(error, NoClassError):
@@ -91,6 +79,12 @@ def list_tree(config: Options, tree: Tree) -> Listing:
         raise UserError(f"{message}{hint}{first}") from None
     if config.layout is None:
         notes = (*notes, *_checked_beside(config, tree, top, images, beside))
+    check_masks(images.ids, config.include, config.exclude, tree.where)
+    if config.layout is None and config.classes is None:
+        try:
+            check_shared(images.ids, template, tree.where)
+        except UnclearFoldersError as error:
+            raise UserError(_below(top, str(error))) from None
     notes = (
         *notes,
         *sidecar_notes(beside),
@@ -101,7 +95,7 @@ def list_tree(config: Options, tree: Tree) -> Listing:
         images,
         bad=(*tree.bad, *images.bad),
         ignored=dict(tree.ignored),
-        notes=(*(_below(top, note) for note in images.notes), *notes, *masks_note(images.ids)),
+        notes=(*(_below(top, note) for note in images.notes), *notes),
     )
 
 

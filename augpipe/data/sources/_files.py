@@ -6,7 +6,7 @@ import fnmatch
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -45,12 +45,6 @@ NO_DICOM: Final = (
     "DICOM, which is read from a folder of DICOM alone (source.kind: dicom) or by a table that names the files"
 )
 LFS: Final = b"version https://git-lfs"  # first bytes of a pointer
-# A name that is another picture's and a word for its segmentation.
-MASK_FOLDER: Final = re.compile(r"masks?|labels?|seg(mentations?)?|gt|ground[ _-]?truths?|annotations?", re.IGNORECASE)
-MASK: Final = re.compile(
-    r"(.+?)([ _.-](?:masks?|seg|segm|segmentation|segmented|gt|groundtruth|labels?|annotations?|annotated|overlay))(?:[ _.-]?\d+)?",  # noqa: E501
-    re.IGNORECASE,
-)
 
 
 @dataclass
@@ -147,38 +141,6 @@ def _matching(paths: Sequence[str], pattern: str, option: str, where: str) -> se
         example = f"; the first is {paths[0]!r}" if paths else ""
         raise UserError(f"{option} {pattern!r} matches no picture of {where}{example}")
     return matched
-
-
-def masks_note(paths: Sequence[str]) -> tuple[str, ...]:
-    """A note if pictures are by their names masks of others: `1_mask.png` beside `1.png`;
-    they would be images of the class.
-    """
-    stems = {path.rpartition(".")[0] for path in paths}
-    masks = [(path, pattern) for path in paths if (pattern := _mask_pattern(path.rpartition(".")[0], stems))]
-    if not masks:
-        return ()
-    path, pattern = masks[0]
-    return (
-        f"{several(len(masks), 'picture')} by name the mask of another, such as {path}, and read as an image: "
-        f"leave such out with --set 'source.exclude=[\"{pattern}\"]'",
-    )
-
-
-def _mask_pattern(stem: str, stems: Collection[str]) -> str:
-    """Pattern of masks that are named as `stem` is, `*_mask*` or `*/Label/*`; "" if no other picture has its name.
-
-    The other picture is beside it, or beside its folder if that is called as masks are.
-    """
-    match = MASK.fullmatch(stem)
-    if match and match[1] in stems:
-        return f"*{match[2]}*"
-    parts = stem.split("/")
-    if len(parts) < 2 or not MASK_FOLDER.fullmatch(parts[-2]):
-        return ""
-    above, name = parts[:-2], parts[-1]
-    match = MASK.fullmatch(name)
-    beside = {"/".join((*above, one)) for one in (name, match[1] if match else name)}
-    return f"*/{parts[-2]}/*" if any(one in stems for one in beside) else ""
 
 
 def _reason(entry: os.DirEntry[str], root: Path, suffixes: tuple[str, ...] | None) -> str | None:

@@ -6,59 +6,59 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from augpipe.core.errors import choices
 from augpipe.data.sources._group_paths import groups_by_name
-from augpipe.data.sources._listing import SPLIT_NAMES
-from augpipe.data.sources._top_folders import ASIDE, MASKS, exclude, notes_of_classes, notes_of_copies
+from augpipe.data.sources._top_folders import ASIDE, notes_of_classes, notes_of_copies
 
-BY_CLASS: Final = "{label}/**/*"
 NUMBERED: Final = re.compile(r"([^\W\d_]*)[ _-]?\d+")
 MANY: Final = 10  # classes
 EACH: Final = 5  # pictures
 
 
-def folder_notes(paths: Sequence[str], template: str, depth: int) -> list[str]:
+def folder_notes(paths: Sequence[str], template: str) -> list[str]:
     """Notes of the class folders and those inside of them.
 
-    template: the layout that was chosen, which ends as BY_CLASS; depth: number of folders above those of the classes.
+    template: the layout that was chosen, which ends with `**/*`.
     """
+    stem = stem_of(template)
+    depth = stem.split("/").index("{label}")
     classes = [path.split("/")[depth] for path in paths]
     notes = [*notes_of_classes(sorted(set(classes)))]
     are_groups = groups_by_name(classes)
-    notes += _called_as_groups(classes, are_groups, template.removesuffix(BY_CLASS))
-    below = [path.split("/")[depth + 1 : -1] for path in paths]  # folders inside of the class
+    notes += _called_as_groups(classes, are_groups, with_label(stem, "{group}"))
+    below = folders_below(paths, stem)
     notes += notes_of_copies(name for folders in below for name in folders)
-    if inner := _repeated_folders(paths, depth):
-        prefix = template.removesuffix(BY_CLASS)
-        masks = [f"*/{name}/*" for name in inner if MASKS.fullmatch(name)]
-        if not prefix and all(name.lower() in SPLIT_NAMES for name in inner):
-            return [
-                f"every class has the sub-folders {choices(inner)}, which are merged; set "
-                "layout: '{label}/{split}/**/*' to use them as the split"
-            ]
-        notes.append(
-            f"every class has the sub-folders {choices(inner[:5])}; set layout: '{prefix}*/{{label}}/**/*' if these "
-            f"are the classes, '{prefix}{{group}}/{{label}}/**/*' if the folders above them are patients, or "
-            f"'{prefix}{{label}}/{{group}}/{_rest(below, 1)}' if each is a patient or a person"
-            + (f"; leave masks out with {exclude(masks)}" if masks else "")
-        )
-    elif not are_groups and any(folders and not any(map(ASIDE.fullmatch, folders)) for folders in below):
-        prefix, level = template.removesuffix("**/*"), _first_divided(classes, below)
+    if not are_groups and any(folders and not any(map(ASIDE.fullmatch, folders)) for folders in below):
+        level = _first_divided(classes, below)
         notes.append(
             "classes have sub-folders; if each is a patient or a person, set "
-            f"layout: '{prefix}{'*/' * level}{{group}}/{_rest(below, level + 1)}' so that none is in more than one of "
-            f"train, val and test; if they are the classes, set layout: '{prefix.removesuffix('{label}/')}*/"
-            f"{'*/' * level}{{label}}/{_rest(below, level + 1)}'"
+            f"source.layout='{stem}{'*/' * level}{{group}}/{rest(below, level + 1)}' so that none is in more than one "
+            f"of train, val and test; if they are the classes, set source.layout='{with_label(stem, '*')}{'*/' * level}"
+            f"{{label}}/{rest(below, level + 1)}'"
         )
     return notes
 
 
-def _called_as_groups(classes: Sequence[str], are_groups: bool, prefix: str) -> list[str]:
-    """A note of class folders that by their names may be patients or objects."""
+def stem_of(template: str) -> str:
+    """The folders that a layout reads: `{split}/{label}/` of `{split}/{label}/**/*`."""
+    return template.removesuffix("**/*")
+
+
+def with_label(stem: str, other: str) -> str:
+    """Folders that a layout reads with `other` in the place of the class."""
+    return stem.replace("{label}", other)
+
+
+def folders_below(paths: Sequence[str], stem: str) -> list[list[str]]:
+    """The folders of each picture that are inside of those that a layout reads."""
+    return [path.split("/")[stem.count("/") : -1] for path in paths]
+
+
+def _called_as_groups(classes: Sequence[str], are_groups: bool, stem: str) -> list[str]:
+    """A note of class folders that by their names may be patients or objects; stem: a layout's, if they are."""
     if are_groups:
         return [
             f"the class folders are called as groups are, such as {classes[0]!r}: if each is a patient or a person and "
-            f"no class, set layout: '{prefix}{{group}}/{{label}}/**/*', with {{label}} where the class stands, or use "
+            f"no class, set source.layout='{stem}{{label}}/**/*', with {{label}} where the class stands, or use "
             "a table with the columns path, label and group"
         ]
     if numbered := _numbered(classes):
@@ -99,21 +99,6 @@ def _first_divided(classes: Sequence[str], below: Sequence[Sequence[str]]) -> in
     return divided[0] if divided else 0
 
 
-def _rest(below: Sequence[Sequence[str]], level: int) -> str:
+def rest(below: Sequence[Sequence[str]], level: int) -> str:
     """The end of a layout whose fields stand for so many folders inside of a class."""
     return "**/*" if any(len(folders) > level for folders in below) else "*"
-
-
-def _repeated_folders(paths: Sequence[str], depth: int) -> list[str]:
-    """Names of the sub-folders of the classes if all pictures are in some and all classes have the same, at least
-    two.
-    """
-    inner = dict[str, set[str]]()
-    for path in paths:
-        parts = path.split("/")
-        if len(parts) < depth + 3:
-            return []
-        inner.setdefault(parts[depth], set()).add(parts[depth + 1])
-    names = next(iter(inner.values()), set())
-    alike = len(inner) > 1 and all(folders == names for folders in inner.values())
-    return sorted(names) if alike and len(names) > 1 else []

@@ -11,6 +11,8 @@ from typing import Final
 import numpy as np
 
 from augpipe.core.errors import UserError, several
+from augpipe.data.sources._originals import copies_of_originals, tracks
+from augpipe.data.sources._template import Layout
 from augpipe.data.sources._unused import FEWEST, is_group_name, letters, like_groups
 
 NAMED: Final = re.compile(r"([^\W\d_]*)[ _-]?\d+(?=[ _-][^.]|[.].+[.])")  # `patient7` of `patient7_2`, `003` of `003_2`
@@ -20,18 +22,18 @@ SIDES: Final = re.compile(r"(.*\d)[ _-](left|right|l|r|od|os)", re.IGNORECASE)
 MOSTLY: Final = 0.8  # of a class's files are named so
 
 
-def check_group_folders(paths: Sequence[str], depth: int, prefix: str, where: str) -> None:
+def check_group_folders(paths: Sequence[str], stem: str, where: str) -> None:
     """UserError if the sub-folders of classes are called as groups are and numbered, `ill/patient7/1.png`.
 
-    depth: number of folders above the pictures' classes; prefix: of a layout that reads those.
+    stem: the folders that the layout reads, `{label}/`.
     """
-    folders = [parts[depth + 1] for path in paths if len(parts := path.split("/")) > depth + 2]
+    level = stem.count("/")
+    folders = [parts[level] for path in paths if len(parts := path.split("/")) > level + 1]
     if groups_by_name(folders):
         raise UserError(
             f"the classes of {where} have sub-folders such as {folders[0]!r}, which look like groups, such as "
             "patients, and are not used: images of one group could be on both sides of a split; set "
-            f"source.layout='{prefix}{{label}}/{{group}}/**/*', or source.layout='{prefix}{{label}}/**/*' if they are "
-            "something else"
+            f"source.layout='{stem}{{group}}/**/*', or source.layout='{stem}**/*' if they are something else"
         )
 
 
@@ -74,29 +76,53 @@ def names_note(
     starts = [_after_class(path, name) for path, name in zip(paths, classes, strict=True)]
     named = named or _by_repetition([_named(path, start) for path, start in zip(paths, starts, strict=True)], classes)
     named = named or _of_pairs(paths)
-    if not named:
-        return ()
+    if named:
+        kind, end = "begin as those of groups do", _end_of_layout(paths, starts, named)
+        groups = named if len(named) == len(paths) else []
+    else:
+        copies = copies_of_originals(paths, classes)
+        more = copies or tracks(paths, classes)
+        if more is None:
+            return ()
+        kind, end = ("are those of copies of one original" if copies else "number frames of one track"), more.layout
+        groups = more.groups
+        named = [group for group in groups if group]
+    setting = _layout_that_reads(paths, groups, layout, end)
+    each = "if each is a patient or a person, " if kind.startswith("begin") else ""
     return (
-        f"the names of {several(len(named), 'file')} begin as those of groups do, such as {named[0]!r}: if each is a "
-        f"patient or a person, {_layout_of_names(paths, starts, named, layout) or advice}, so that none is in more "
-        "than one of train, val and test",
+        f"the names of {several(len(named), 'file')} {kind}, such as {named[0]!r}: {each}{setting or advice}, so that "
+        "none is in more than one of train, val and test",
     )
 
 
-def _layout_of_names(paths: Sequence[str], starts: Sequence[int], named: Sequence[str], layout: str) -> str:
-    """The setting of a layout that reads the groups in the names of all files; "" if none does.
+def _layout_that_reads(paths: Sequence[str], groups: Sequence[str], layout: str, end: str) -> str:
+    """The setting of a layout that reads these groups in the names of all files; "" if it does not.
+
+    layout: that of the folders; end: that of the names.
+    """
+    if not layout or not end or not all(groups) or not groups:
+        return ""
+    stem = layout.removesuffix("**/*")
+    deeper = "**/" if any(path.count("/") > stem.count("/") for path in paths) else ""
+    whole = f"{stem}{deeper}{end}"
+    try:
+        places = map(Layout(whole).match, paths)
+        reads = all(place and place.group == group for place, group in zip(places, groups, strict=True))
+    except UserError:  # it fits in several ways
+        return ""
+    return f"set source.layout='{whole}'" if reads else ""
+
+
+def _end_of_layout(paths: Sequence[str], starts: Sequence[int], named: Sequence[str]) -> str:
+    """The end of a layout that may read the groups in the names of all files; "" if none does.
 
     starts: where the names of the groups begin to differ from those of the classes.
     """
-    if not layout or len(named) != len(paths):
+    if len(named) != len(paths):
         return ""
     names = [path.rpartition("/")[2] for path in paths]
-    signs, rests = zip(
-        *((name[len(group)], name[len(group) + 1 :]) for name, group in zip(names, named, strict=True)), strict=True
-    )
-    if len(set(signs)) > 1 or (any(starts) and any(signs[0] in rest for rest in rests)):
-        return ""
-    return f"set layout: '{layout.removesuffix('**/*')}{{group{'+' if any(starts) else '-'}}}{signs[0]}*'"
+    signs = {name[len(group)] for name, group in zip(names, named, strict=True)}
+    return f"{{group{'+' if any(starts) else '-'}}}{min(signs)}*" if len(signs) == 1 else ""
 
 
 def _after_class(path: str, label: str) -> int:

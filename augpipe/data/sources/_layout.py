@@ -1,138 +1,59 @@
-"""Path templates for class, group and split: `{label}/**/*`, `{split}/{label}/{group}_*.png`."""
+"""Arrange pictures by their paths: choose a layout where none is set, and read class, group and split."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Annotated, Final, NamedTuple
+from typing import Final
 
 import numpy as np
-from pydantic import AfterValidator, ValidationInfo
 
 from augpipe.core.errors import UserError, choices, several
-from augpipe.data.sources._folder_notes import BY_CLASS, folder_notes
+from augpipe.data.sources._folder_notes import folder_notes, stem_of
 from augpipe.data.sources._group_paths import check_group_folders, names_note
+from augpipe.data.sources._inner_folders import split_inside
 from augpipe.data.sources._listing import SPLIT_NAMES, Bad, Fetch, Listing, known_split, labelled
+from augpipe.data.sources._options import Options
+from augpipe.data.sources._template import BY_CLASS, Layout, Place
 from augpipe.data.sources._top_folders import MASKS, check_flat_splits, check_tops, exclude, folder_pattern
+from augpipe.data.sources._unclear import UnclearFoldersError
 
-FIELDS: Final = ("label", "group", "split")
 COPY: Final = "the folder {} contains the same files again and is ignored"
-BY_SPLIT = "{split}/{label}/**/*"
+BY_SPLIT: Final = "{split}/{label}/**/*"
 SPLIT_NOTE: Final = (
-    f"the folders train, val and test are used as the split; set layout: '{BY_CLASS}' to read them as classes"
+    f"the folders train, val and test are used as the split; set source.layout='{BY_CLASS}' to read them as classes"
+)
+INNER_SPLIT_NOTE: Final = (
+    "the folders train, val and test inside of the class folders are used as the split; set "
+    f"source.layout='{BY_CLASS}' to merge them"
 )
 
 
-class NoClassError(UserError):
+class NoClassError(UnclearFoldersError):
     """Pictures of which none is in a class folder."""
 
 
-class Place(NamedTuple):
-    """Label, group and split parsed from a path; "" if the layout lacks the field."""
-
-    label: str
-    group: str
-    split: str
-    attributes: tuple[str, ...] = ()
-
-
-class Layout:
-    """A path template. `{label}`, `{group}` and `{split}` match part of a name, `*` any part of a name, `**` any
-    number of folders. The values of a repeated field are joined with `/`.
-
-    `{label+}` takes the longest part that fits, `{label-}` the shortest; a field without a sign must fit in one way
-    only.
-    """
-
-    def __init__(self, template: str, attributes: Sequence[str] = ()) -> None:
-        self.template, self.attributes = template, tuple(attributes)
-        known = (*FIELDS, *self.attributes)
-        fields = [name.rstrip("+-") for name in re.findall(r"\{([^}]*)\}", template)]
-        for name in fields:
-            if name not in known:
-                raise ValueError(f"unknown field {{{name}}} in the layout {template!r}; choose from {', '.join(known)}")
-        for name in self.attributes:
-            if name not in fields:
-                raise ValueError(f"the layout {template!r} has no field {{{name}}} of source.attributes")
-        if "label" not in fields:
-            raise ValueError(f"the layout {template!r} has no {{label}}; example: {BY_CLASS!r}")
-        self.fields = fields
-        self.depth = template.count("/") - 2  # folders above those of the classes, of BY_CLASS and BY_SPLIT
-        self._shortest = re.compile(_expression(template, "-"))
-        self._longest = re.compile(_expression(template, "+"))
-
-    def match(self, path: str) -> Place | None:
-        """Parse a path with `/`; None if it does not match the template; UserError if it does in several ways."""
-        match, longest = self._shortest.fullmatch(path), self._longest.fullmatch(path)
-        if match is None or longest is None:
-            return None
-        for name, short, long in zip(self.fields, match.groups(), longest.groups(), strict=True):
-            if short != long:
-                raise UserError(
-                    f"the layout {self.template!r} fits {path!r} in several ways: {{{name}}} may be {short!r} or "
-                    f"{long!r}; write {{{name}-}} for the shortest or {{{name}+}} for the longest"
-                )
-        values: dict[str, list[str]] = {name: [] for name in (*FIELDS, *self.attributes)}
-        for name, part in zip(self.fields, match.groups(), strict=True):
-            values[name].append(part)
-        of_field = {name: "/".join(parts) for name, parts in values.items()}
-        return Place(
-            of_field["label"], of_field["group"], of_field["split"], tuple(of_field[name] for name in self.attributes)
-        )
-
-
-def _expression(template: str, sign: str) -> str:
-    """Template → regular expression; fields and `*` do not match `/`. sign: of fields that have none."""
-    parts = []
-    for segment in template.strip("/").split("/"):
-        if segment == "**":
-            parts.append(r"(?:[^/]+/)*")
-            continue
-        tokens = re.split(r"(\{[^}]*\}|\*+)", segment)
-        patterns = [_token(token, sign) for token in tokens if token]
-        parts.append("".join(patterns) + "/")
-    return "".join(parts).removesuffix("/")
-
-
-def _token(token: str, sign: str) -> str:
-    if token.startswith("{"):
-        signed = token[-2] if token[-2] in "+-" else sign
-        return r"([^/]+)" if signed == "+" else r"([^/]+?)"
-    return r"[^/]*?" if token.startswith("*") else re.escape(token)
-
-
-def _checked(template: str, info: ValidationInfo) -> str:
-    Layout(template, info.data.get("attributes", ()))  # a field that is validated before this one
-    return template
-
-
-Template = Annotated[str, AfterValidator(_checked)]
-
-
 def arrange(
+    config: Options,
     paths: Sequence[str],
-    template: str | None,
-    classes: tuple[str, ...] | None,
     where: str,
     opening: Callable[[Sequence[str]], Fetch],
     folders: Sequence[str] = (),
-    attributes: Sequence[str] = (),
-) -> Listing:
-    """Build a listing from paths relative to a root and a layout (`template`, default: `layout_of`).
+) -> tuple[Listing, str]:
+    """Build a listing from paths relative to a root and a layout (config.layout, default: `layout_of`);
+    and that layout.
 
-    attributes: names of fields of the layout. opening: ids → function that fetches them.
-    folders: all folders, so that an empty class folder is reported.
-    NoClassError if there is no class.
+    opening: ids → function that fetches them. folders: all folders, so that an empty class folder is reported.
+    NoClassError if there is no class; another UnclearFoldersError if folders may mean several things.
     """
+    template, attributes, classes = config.layout, config.attributes, config.classes
     layout = Layout(template or _default_layout(paths, where, attributes), attributes)
     matched, bad = _matched(paths, layout, template is None)
     empty = _class_folders(folders, layout, matched) if template is None else []
     if not matched and not empty:
         raise _no_picture(paths, template, where)
     if template is None:
-        prefix = layout.template.removesuffix(BY_CLASS)
-        check_group_folders([path for path, _ in matched], layout.depth, prefix, where)
+        check_group_folders([path for path, _ in matched], stem_of(layout.template), where)
     names = [place.label for _, place in matched]
     labels, classes = labelled([*names, *empty], classes, where)
     labels = labels[: len(matched)]
@@ -143,7 +64,7 @@ def arrange(
         notes.append(f"{several(n_dropped, 'picture')} of other classes left out")
     groups = [place.group or path for path, place in used]
     splits = [place.split and known_split(place.split, f"{where}, {path}") for path, place in used]
-    return Listing(
+    images = Listing(
         ids=ids,
         labels=labels[labels >= 0],
         classes=classes,
@@ -156,6 +77,7 @@ def arrange(
         bad=tuple(bad),
         notes=tuple(notes),
     )
+    return images, layout.template
 
 
 def _default_layout(paths: Sequence[str], where: str, attributes: Sequence[str]) -> str:
@@ -191,7 +113,7 @@ def _no_picture(paths: Sequence[str], template: str | None, where: str) -> UserE
 
 def _class_folders(folders: Sequence[str], layout: Layout, matched: list[tuple[str, Place]]) -> list[str]:
     """Names of class folders without a picture."""
-    depth = layout.depth
+    depth = stem_of(layout.template).split("/").index("{label}")
     names = {folder.split("/")[depth] for folder in folders if folder.count("/") == depth}
     return sorted(names - {place.label for _, place in matched})
 
@@ -199,19 +121,20 @@ def _class_folders(folders: Sequence[str], layout: Layout, matched: list[tuple[s
 def _notes(paths: Sequence[str], places: Sequence[Place], layout: Layout) -> list[str]:
     """Notes of a layout that was not given: what else the folders and the files' names may be."""
     of_names = names_note(paths, [place.label for place in places], layout.template)
-    of_split = [SPLIT_NOTE] if layout.template == BY_SPLIT else []
-    return [*of_split, *folder_notes(paths, layout.template, layout.depth), *of_names]
+    of_split = [] if "split" not in layout.fields else [SPLIT_NOTE if layout.template == BY_SPLIT else INNER_SPLIT_NOTE]
+    return [*of_split, *folder_notes(paths, layout.template), *of_names]
 
 
 def layout_of(paths: Sequence[str], where: str) -> str:
-    """BY_SPLIT if the top folders are called train and val or test, else BY_CLASS;
-    UserError if mixed, or by name no classes.
+    """BY_SPLIT if the top folders are called train and val or test, `{label}/{split}/**/*` if those inside of them are,
+    else BY_CLASS; UserError if mixed, or by name no classes.
     """
     first = {path.split("/", 1)[0] for path in paths if "/" in path}
     named = {SPLIT_NAMES.get(name.lower()) for name in first}
     if "train" not in named or len(named - {None}) < 2:
         check_tops(paths, where)
-        return BY_CLASS
+        stem = split_inside(paths)
+        return f"{stem}**/*" if stem else BY_CLASS
     if None in named:
         others = sorted(name for name in first if name.lower() not in SPLIT_NAMES)
         flat = not any(path.count("/") > 1 and path.split("/", 1)[0] in others for path in paths)
@@ -219,12 +142,12 @@ def layout_of(paths: Sequence[str], where: str) -> str:
             what = "these pictures, which are in no class folder," if flat else "the masks"
             raise UserError(
                 f"{where} has both train and test folders and {choices(others[:5])}: leave {what} out with "
-                f"{exclude(map(folder_pattern, others))}, or set layout: '{BY_CLASS}' if all are classes"
+                f"{exclude(map(folder_pattern, others))}, or set source.layout='{BY_CLASS}' if all are classes"
             )
         raise UserError(
             f"{where} has both train and test folders and {choices(others[:5])}: leave these out with "
-            f"{exclude(map(folder_pattern, others))} if the others are a split, or set layout: '{BY_CLASS}' if all are "
-            "classes"
+            f"{exclude(map(folder_pattern, others))} if the others are a split, or set source.layout='{BY_CLASS}' if "
+            "all are classes"
         )
     check_flat_splits(paths, where)
     return BY_SPLIT

@@ -9,9 +9,9 @@ from typing import Final
 from augpipe.core.errors import UserError, choices
 from augpipe.data.sources._foreign import advice
 from augpipe.data.sources._labels_beside import TABLES, files_beside
-from augpipe.data.sources._layout import Layout
 from augpipe.data.sources._place import Beside
 from augpipe.data.sources._proposal import read_columns
+from augpipe.data.sources._template import Layout
 
 PROSE: Final = re.compile(r"read[ _-]?me|licen[cs]e|citation|copying|changelog|about", re.IGNORECASE)
 ARRAYS: Final = (".mat", ".npy", ".bin", ".pkl", ".h5")

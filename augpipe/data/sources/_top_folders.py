@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -165,7 +166,12 @@ def notes_of_copies(inner: Iterable[str]) -> tuple[str, ...]:
 
 def exclude(patterns: Iterable[str]) -> str:
     """The option that leaves out pictures, as the command line takes it."""
-    return f"--set 'source.exclude={json.dumps(list(patterns), ensure_ascii=False)}'"
+    return patterns_option("exclude", patterns)
+
+
+def patterns_option(name: str, patterns: Iterable[str]) -> str:
+    """`--set 'source.include=["*/40X/*"]'`, as the command line takes it."""
+    return f"--set {shlex.quote(f'source.{name}={json.dumps(list(patterns), ensure_ascii=False)}')}"
 
 
 def folder_pattern(name: str) -> str:

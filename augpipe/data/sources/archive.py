@@ -15,7 +15,7 @@ from augpipe.data.sources._archive_splits import split_note, splits_of_names
 from augpipe.data.sources._archive_texts import texts_beside
 from augpipe.data.sources._class_folders import Tree, list_tree
 from augpipe.data.sources._foreign import advice_of
-from augpipe.data.sources._layout import SPLIT_NOTE, Template, shared_top
+from augpipe.data.sources._layout import SPLIT_NOTE, shared_top
 from augpipe.data.sources._listing import (
     Attributes,
     Classes,
@@ -30,6 +30,7 @@ from augpipe.data.sources._listing import (
 from augpipe.data.sources._pictures import Blob
 from augpipe.data.sources._place import Beside
 from augpipe.data.sources._source import SourceConfig
+from augpipe.data.sources._template import Template
 
 GENERAL: Final = True
 # Bytes of all archives inside the archives together: this, or RATIO times the size of the archives if that is more.

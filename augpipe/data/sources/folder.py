@@ -13,11 +13,11 @@ from augpipe.data.sources._class_folders import Tree, list_tree
 from augpipe.data.sources._files import Files, walk
 from augpipe.data.sources._foreign import advice
 from augpipe.data.sources._formats import SUFFIXES
-from augpipe.data.sources._layout import Template
 from augpipe.data.sources._listing import Attributes, Classes, Fetch, Listing, Rows, Texts, WholePath
 from augpipe.data.sources._pictures import Blob
 from augpipe.data.sources._place import Beside
 from augpipe.data.sources._source import SourceConfig
+from augpipe.data.sources._template import Template
 
 GENERAL: Final = True
 
