@@ -184,19 +184,6 @@ def test_folders_of_systems_are_no_classes(tmp_path: Path, packed: bool) -> None
     assert listed(root, packed).counts() == {"a": 2, "b": 2}
 
 
-@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
-def test_a_split_without_class_folders(tmp_path: Path, packed: bool) -> None:
-    """As Kaggle's cats and dogs: the class is in the files' names."""
-    root = tmp_path / "pics"
-    for i in range(8):
-        save(root / "train" / f"{('cat', 'dog')[i % 2]}.{i}.png", noise(i))
-        save(root / "test1" / f"{i}.png", noise(50 + i))
-    with pytest.raises(UserError, match="train, which by their names are a split, and no") as caught:
-        listed(root, packed)
-    images = listed(root, packed, exclude=["test1/*"], **advised(str(caught.value)))
-    assert images.counts() == {"cat": 4, "dog": 4}
-
-
 @pytest.mark.parametrize(
     ("names", "labels"),
     [

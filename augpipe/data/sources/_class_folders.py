@@ -7,25 +7,24 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Final
 
 from augpipe.core.errors import UserError, choices
+from augpipe.data.sources._class_names import layout_hint, names_hint
 from augpipe.data.sources._files import selected
 from augpipe.data.sources._inner_folders import check_shared
 from augpipe.data.sources._labels_beside import check_labels_beside, files_beside, table_hint
-from augpipe.data.sources._layout import COPY, NoClassError, arrange, shared_top, without_copy
-from augpipe.data.sources._listing import SPLIT_NAMES, Bad, Fetch, Listing
-from augpipe.data.sources._masks import check_masks
+from augpipe.data.sources._layout import COPY, arrange, shared_top, without_copy
+from augpipe.data.sources._listing import Bad, Fetch, Listing
+from augpipe.data.sources._masks import check_masks, table_advice
 from augpipe.data.sources._numbered_lists import check_numbered_lists
 from augpipe.data.sources._options import Options
 from augpipe.data.sources._place import Beside
 from augpipe.data.sources._sidecars import boxes_hint, sidecar_notes, sidecars
-from augpipe.data.sources._single_folder import beside_hint, check_single, inside_hint, numbered_names_hint
+from augpipe.data.sources._single_folder import beside_hint, check_single, inside_hint
 from augpipe.data.sources._split_lists import split_list_notes
 from augpipe.data.sources._template import Layout
 from augpipe.data.sources._unclear import UnclearFoldersError
-
-WORD: Final = re.compile(r"[^\W\d_]+([ ._-]).")  # a class and a sign at the beginning of a file's name
+from augpipe.data.sources._unlabelled_beside import check_labels_of_splits
 
 
 @dataclass(frozen=True)
@@ -69,22 +68,16 @@ def list_tree(config: Options, tree: Tree) -> Listing:
         raise UserError(f"{tree.where} has no picture of a supported format, but {have}{tree.advice()}")
     try:
         images, template = arrange(config, paths, tree.where, tree.opening(top), folders)
-    except UserError as error:
-        hint = boxes_hint(tree.beside.root, beside, wanted)
-        if isinstance(error, NoClassError):
-            hint = hint or (table_hint(tree.beside, top, _full(tree, top, paths)) if paths else tree.advice())
-            hint = hint or _layout_hint(paths) or (beside_hint(tree.beside, top, ()) if paths else "")
-        first = f"; {tree.bad[0].id}: {tree.bad[0].reason}" if tree.bad and not paths else ""
-        message = str(error) if config.layout else _below(top, str(error))
-        raise UserError(f"{message}{hint}{first}") from None
-    if config.layout is None:
-        notes = (*notes, *_checked_beside(config, tree, top, images, beside))
-    check_masks(images.ids, config.include, config.exclude, tree.where)
-    if config.layout is None and config.classes is None:
-        try:
+        if config.layout is None:
+            notes = (*notes, *_checked_beside(config, tree, top, images, beside))
+        check_masks(images.ids, config.include, config.exclude, tree.where)
+        if config.layout is None and config.classes is None:
             check_shared(images.ids, template, tree.where)
-        except UnclearFoldersError as error:
-            raise UserError(_below(top, str(error))) from None
+    except UnclearFoldersError as error:
+        hint = boxes_hint(tree.beside.root, beside, wanted) or _hint(tree, top, paths, error)
+        raise UserError(_explained(config, tree, top, str(error.with_hint(hint)), paths)) from None
+    except UserError as error:
+        raise UserError(_explained(config, tree, top, str(error), paths)) from None
     notes = (
         *notes,
         *sidecar_notes(beside),
@@ -97,6 +90,22 @@ def list_tree(config: Options, tree: Tree) -> Listing:
         ignored=dict(tree.ignored),
         notes=(*(_below(top, note) for note in images.notes), *notes),
     )
+
+
+def _hint(tree: Tree, top: str, paths: Sequence[str], error: UnclearFoldersError) -> str:
+    """Where the classes of pictures may be that are in no folder of a class, or in one that may be none."""
+    if not paths:
+        return tree.advice()
+    table = table_hint(tree.beside, top, _full(tree, top, paths))
+    if table or error.ways:
+        return table
+    return layout_hint(paths) or beside_hint(tree.beside, top, ()) or table_advice(paths)
+
+
+def _explained(config: Options, tree: Tree, top: str, message: str, paths: Sequence[str]) -> str:
+    """A message with layouts that fit below `top`, and with the first unusable file if there is no picture."""
+    first = f"; {tree.bad[0].id}: {tree.bad[0].reason}" if tree.bad and not paths else ""
+    return f"{message if config.layout else _below(top, message)}{first}"
 
 
 def _full(tree: Tree, top: str, paths: Sequence[str]) -> list[str]:
@@ -116,8 +125,10 @@ def _checked_beside(
     divided = images.splits is not None
     check_labels_beside(tree.beside, top, class_of, aside, divided)
     if single:
-        check_single(images.classes[0], tree.where, beside_hint(tree.beside, top, aside))
+        hint = names_hint(images.ids) + beside_hint(tree.beside, top, aside)
+        check_single(images.classes[0], tree.where, hint)
     if divided:
+        check_labels_of_splits(tree.beside, files_beside(tree.beside.root, top, aside), images)
         return ()
     lists = files_beside(tree.beside.root, top, aside)
     check_numbered_lists(tree.beside, lists, pictures, tree.where)
@@ -156,25 +167,6 @@ def _around(layout: str, attributes: Sequence[str], paths: Sequence[str], folder
 def _below(top: str, text: str) -> str:
     """A message with the layouts that it proposes for paths below `top` so that they fit nothing else."""
     return re.sub(r"(source\.layout=|layout: )'(?=\*)", lambda match: f"{match[0]}{top}", text)
-
-
-def _layout_hint(paths: Sequence[str]) -> str:
-    """A layout of files whose names may begin with the class, `cat_1.png`; "" if none does."""
-    for path in paths[:1]:
-        folder, slash, name = path.rpartition("/")
-        if match := WORD.match(name):
-            known = folder.split("/")[0].lower() in SPLIT_NAMES
-            above = "{split}/" if known and "/" not in folder else f"{'**' if slash else ''}{slash}"
-            label = "{label+}" if _only_numbers_follow(paths, match[1]) else "{label-}"
-            layout = f"{above}{label}{match[1]}*"
-            return f"; if the names of the files begin with the class, as {path!r}, set source.layout={layout!r}"
-    return numbered_names_hint(paths)
-
-
-def _only_numbers_follow(paths: Sequence[str], sign: str) -> bool:
-    """Whether only a number comes after the last `sign` of every name, and some classes have the sign too: a_dog_1."""
-    stems = [PurePosixPath(path).stem.rpartition(sign) for path in paths]
-    return all(number.isdigit() for _, _, number in stems) and any(sign in label for label, _, _ in stems)
 
 
 def _without_emptied(folders: Sequence[str], before: Sequence[str], after: Sequence[str]) -> list[str]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from augpipe.core.yaml_loader import as_yaml
 from augpipe.data.sources._settings import setting
 
 LOOKED_AT: Final = 200  # files of a folder
+SHOWN: Final = 5
+ARCHIVE: Final = re.compile(r".+\.(zip|tar|tgz|tbz2?|txz)", re.IGNORECASE)
 AS_ARRAYS: Final = "is not read: save images and labels as arrays, np.savez('x.npz', images=..., labels=...)"
 AS_PICTURES: Final = "which is not read: save its {} as pictures, such as PNG, and name the {} of each as its group"
 # Columns of a table that hold pixels, such as `pixel0`, `1x1` or `pixels`; the last alone, the others by dozens.
@@ -46,9 +50,6 @@ ADVICE: Final = {
     r".+\.(svs|ndpi|mrxs|czi)": f"{{}} is a whole slide, {AS_PICTURES.format('tiles', 'slide or patient')}",
     r".+\.(rar|7z|gz|bz2|xz|zst)": "unpack {}, and give the folder",
     r".+\.json": "write the labels in {} as a table with a path and a label in each row, such as .csv or .jsonl",
-    r".+\.(zip|tar|tgz)": (
-        "{} is an archive: give it, and all of them by `--set 'source.path=[DIR/a.zip, DIR/b.zip]'`, or unpack them"
-    ),
 }
 
 
@@ -56,7 +57,7 @@ def advice(path: Path) -> str:
     """`; ` and how to go on with a file, or with a folder that has no pictures; "" if its names say nothing."""
     if not path.is_dir():
         return _of([path.name])
-    return _pair_of_arrays(path) or _of(list(islice(_names(path), LOOKED_AT)))
+    return _pair_of_arrays(path) or _of(list(islice(_names(path), LOOKED_AT))) or _archives(path)
 
 
 def advice_of(names: Iterable[str]) -> str:
@@ -97,6 +98,20 @@ def _pair_of_arrays(folder: Path) -> str:
         return ""
     (images,) = (path for path in arrays if path not in labels)
     return f"; give {images} with --set {setting('source.labels', str(labels[0]))}"
+
+
+def _archives(folder: Path) -> str:
+    """How to give the archives of a folder; "" if there are none."""
+    files = (Path(at, name) for at, _, names in os.walk(folder) for name in names)
+    archives = sorted(path for path in islice(files, LOOKED_AT) if ARCHIVE.fullmatch(path.name))
+    if not archives:
+        return ""
+    first = shlex.quote(str(archives[0]))
+    if len(archives) == 1:
+        return f"; {archives[0].name} is an archive: give it (augpipe run {first})"
+    every = shlex.quote(f"source.path=[{', '.join(as_yaml(str(path)) for path in archives)}]")
+    names = ", ".join([path.name for path in archives[:SHOWN]] + ["..."] * (len(archives) > SHOWN))
+    return f"; {names} are archives: give one, or all (augpipe run {first} --set {every})"
 
 
 def _of(names: Iterable[str]) -> str:

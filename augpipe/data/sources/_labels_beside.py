@@ -14,6 +14,7 @@ from augpipe.core.errors import UserError, choices
 from augpipe.data.sources._group_paths import called_as_groups
 from augpipe.data.sources._place import Beside
 from augpipe.data.sources._settings import unquoted
+from augpipe.data.sources._split_lists import other_splits_note, split_of_name
 
 if TYPE_CHECKING:
     from augpipe.data.sources._paths import ArchiveRoot
@@ -56,7 +57,7 @@ def check_labels_beside(
     if table := _table_with_labels(at, files, class_of, divided=divided):
         raise UserError(
             f"the table {at.place(table.path)} names the pictures in its column {table.column!r}, and {table.why}: "
-            f"{at.command(table.path, table.options)}, or {advice}"
+            f"{at.command(table.path, table.options)}, or {advice}{_others(table.path)}"
         )
     for path in files:
         if path.name == "dataset.json" and _has_labels(path):
@@ -73,8 +74,12 @@ def table_hint(at: Beside, top: str, pictures: Sequence[str]) -> str:
         return ""
     return (
         f"; the table {at.place(table.path)} names the pictures in its column {table.column!r}: "
-        f"{at.command(table.path, table.options).replace('use the table', 'use it')}"
+        f"{at.command(table.path, table.options).replace('use the table', 'use it')}{_others(table.path)}"
     )
+
+
+def _others(table: Path) -> str:
+    return "".join(f"; {note}" for note in other_splits_note(table))
 
 
 def files_beside(root: Path, top: str, aside: Collection[str] = ()) -> list[Path]:
@@ -92,9 +97,9 @@ def _table_with_labels(
     """The first table whose labels differ from the folders of the pictures it names, or that has groups of them; else
     None.
 
-    One whose column of labels is known comes before others, such as that of a test without labels; a competition's form
-    for predictions, whose labels are invented, comes last. divided: the pictures have a split; otherwise a table that
-    has one counts too.
+    One whose column of labels is known comes before others, such as that of a test without labels, and that of train
+    before those of val and test. A competition's form for predictions, whose labels are invented, is none. divided: the
+    pictures have a split; otherwise a table that has one counts too.
     """
     from augpipe.data.sources._proposal import split_settings, whole_mapping
     from augpipe.data.sources._table_file import is_table
@@ -103,8 +108,8 @@ def _table_with_labels(
     lists = [
         path for path in files if path.suffix.lower() in LISTS and not DIVIDES.search(path.stem) and is_table(path)
     ]
-    looked_into = [*(path for path in files if path.suffix.lower() in TABLES), *lists][:MOST_TABLES]
-    for path in sorted(looked_into, key=lambda path: "submission" in path.stem.lower()):
+    named = [path for path in files if path.suffix.lower() in TABLES and "submission" not in path.stem.lower()]
+    for path in sorted([*named, *lists][:MOST_TABLES], key=lambda path: split_of_name(path) in ("val", "test")):
         root = _root_of(at.root, path, class_of)
         below = _pictures_below(at.root, root, class_of) if at.archive else root
         columns = _label_column(at.root, path, class_of, below)

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from augpipe.core.errors import UserError, choices, several
+from augpipe.data.sources._flat_splits import check_flat_split
 from augpipe.data.sources._folder_notes import folder_notes, stem_of
 from augpipe.data.sources._group_paths import check_group_folders, names_note
 from augpipe.data.sources._inner_folders import split_inside
@@ -132,6 +133,7 @@ def layout_of(paths: Sequence[str], where: str) -> str:
     first = {path.split("/", 1)[0] for path in paths if "/" in path}
     named = {SPLIT_NAMES.get(name.lower()) for name in first}
     if "train" not in named or len(named - {None}) < 2:
+        check_flat_split(paths, where)
         check_tops(paths, where)
         stem = split_inside(paths)
         return f"{stem}**/*" if stem else BY_CLASS

@@ -50,6 +50,15 @@ def masks_text(masks: Sequence[Mask], paths: Sequence[str], exclude: Sequence[st
     )
 
 
+def table_advice(paths: Sequence[str]) -> str:
+    """`; ` and what to do with pictures whose classes are neither in folders nor in names nor in a file beside."""
+    masks, of_masks = masks_among(paths), ""
+    if masks:
+        of_masks = f" of the pictures without the {several(len(masks), 'mask')}, such as {masks[0].path}"
+        of_masks += " (the class may be whether a mask is empty)"
+    return f"; write a table{of_masks} with the columns path, label and split"
+
+
 def masks_among(paths: Sequence[str]) -> list[Mask]:
     """Pictures that are by their names masks of others, in the order of `paths`."""
     stems = {_stem(path) for path in paths}

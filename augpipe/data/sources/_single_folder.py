@@ -11,6 +11,7 @@ from augpipe.data.sources._foreign import advice
 from augpipe.data.sources._labels_beside import TABLES, files_beside
 from augpipe.data.sources._place import Beside
 from augpipe.data.sources._proposal import read_columns
+from augpipe.data.sources._table_file import is_table
 from augpipe.data.sources._template import Layout
 
 PROSE: Final = re.compile(r"read[ _-]?me|licen[cs]e|citation|copying|changelog|about", re.IGNORECASE)
@@ -88,6 +89,10 @@ def beside_hint(at: Beside, top: str, aside: Collection[str]) -> str:
     lists = [*tables, *(path for path in files if path.suffix.lower() in (".txt", ".lst"))]
     if not 0 < len(lists) <= MOST:  # more are of a picture each
         return ""
-    one = "one of " if len(lists) > 1 else ""
+    readable = [path for path in lists if path in tables or is_table(path)]
+    shown = readable or lists
+    has = f"{'one of ' if len(shown) > 1 else ''}{choices(map(at.name, shown[:SHOWN]))} has them"
+    if not readable:  # such as columns between spaces, whose pictures have no suffix
+        return f"; if {has}, write a table with the columns path and label from it"
     give = "unpack the archive and give that file" if at.archive else "give that file in place of the folder"
-    return f"; if {one}{choices(map(at.name, lists[:SHOWN]))} has them, {give}"
+    return f"; if {has}, {give}"

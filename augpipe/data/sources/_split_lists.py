@@ -30,11 +30,11 @@ def split_list_notes(files: Iterable[Path], ids: Sequence[str]) -> tuple[str, ..
 
     ids: paths of the pictures, with `/`.
     """
-    pictures = _names(ids)
+    pictures = names_of(ids)
     by_split: dict[str, list[str]] = {}
     for path in files:
         match = NAMED.fullmatch(path.name.partition(".")[0])
-        if match and path.suffix.lower() in LISTS and _lists(path, pictures):
+        if match and path.suffix.lower() in LISTS and lists_pictures(path, pictures):
             by_split.setdefault(SPLIT_NAMES[match[2].lower()], []).append(path.name)
     if "train" not in by_split or len(by_split) < 2:
         return ()
@@ -53,14 +53,14 @@ def other_splits_note(table: Path) -> tuple[str, ...]:
             f"the tables of the other splits beside {table.parent.name} are not used: to keep this split, give the "
             f"folder {table.parent.parent}",
         )
-    split = _split_of(table)
+    split = split_of_name(table)
     if not split:
         return ()
     head = _head(table)
     others = [
         path.name
         for path in sorted(table.parent.iterdir())
-        if path.suffix == table.suffix and _split_of(path) not in ("", split) and path.is_file()
+        if path.suffix == table.suffix and split_of_name(path) not in ("", split) and path.is_file()
         if _alike(head, _head(path))
     ]
     if not others:
@@ -71,7 +71,8 @@ def other_splits_note(table: Path) -> tuple[str, ...]:
     )
 
 
-def _split_of(path: Path) -> str:
+def split_of_name(path: Path) -> str:
+    """train, val or test by the name of a list or table; "" for none."""
     match = NAMED.fullmatch(path.name.partition(".")[0])
     return SPLIT_NAMES[match[2].lower()] if match and path.suffix.lower() in LISTS else ""
 
@@ -94,7 +95,7 @@ def _alike(head: str, other: str) -> bool:
     )
 
 
-def _names(ids: Sequence[str]) -> set[str]:
+def names_of(ids: Sequence[str]) -> set[str]:
     """Folder and name of each picture without suffix, `cat/1`, and its name alone if no other has it."""
     both = [_parts(path) for path in ids]
     n = Counter(name for _, name in both)
@@ -108,7 +109,7 @@ def _parts(path: str) -> tuple[str, str]:
     return folder.rpartition("/")[2], stem
 
 
-def _lists(path: Path, pictures: set[str]) -> bool:
+def lists_pictures(path: Path, pictures: set[str]) -> bool:
     """Whether most of the first lines of a text have the path of a picture, with or without its suffix."""
     try:
         if path.stat().st_size > LARGEST:

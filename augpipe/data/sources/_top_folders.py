@@ -11,8 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from augpipe.core.errors import UserError, choices
+from augpipe.data.sources._class_names import end_of_names
 from augpipe.data.sources._group_paths import groups_by_name
 from augpipe.data.sources._listing import SPLIT_NAMES
+from augpipe.data.sources._unclear import UnclearFoldersError
 
 SPLIT_WORD: Final = re.compile(
     r"(|.*[ _.-])(training|train|validation|valid|val|dev|testing|test)(|[ _.-].*|set|data|s)", re.IGNORECASE
@@ -66,7 +68,7 @@ def check_tops(paths: Sequence[str], where: str) -> None:
         raise UserError(
             f"{where} has the folders {choices(sorted(inner)[:3])}, ..., which look like groups, such as patients, "
             "with the same folders inside: set source.layout='{group}/{label}/**/*' if those are the classes, or "
-            f"{_as_classes(inner)}"
+            f"{as_classes(inner)}"
         )
     _check_splits(inner, where)
     if _share_folders(inner.values()):
@@ -88,25 +90,25 @@ def _check_kinds(inner: Mapping[str, set[str]], where: str) -> None:
         raise UserError(
             f"{where} has the folders {choices(sorted(inner)[:5])} with the same folders inside: rename them to train, "
             "val and test if they are a split, set source.layout='*/{label}/**/*' to merge them, or "
-            f"{_as_classes(inner)}"
+            f"{as_classes(inner)}"
         )
     masks = [name for name in inner if MASKS.fullmatch(name)]
     if masks and len(masks) < len(inner):
         raise UserError(
             f"{where} has the folders {choices(sorted(inner)[:5])} with the same folders inside: leave the masks out "
-            f"with {exclude(map(folder_pattern, masks))}, or {_as_classes(inner)}"
+            f"with {exclude(map(folder_pattern, masks))}, or {as_classes(inner)}"
         )
     if len(inner) > 1 and all(map(VERSIONS.fullmatch, inner)):
         raise UserError(
             f"{where} has the folders {choices(sorted(inner)[:5])} with the same folders inside, which may be versions "
             f"of the same pictures: set 'source.include=[\"{folder_pattern(sorted(inner)[0])}\"]' to read one, or "
-            f"{_as_classes(inner)}"
+            f"{as_classes(inner)}"
         )
     if len(inner) > 1 and all(PARTS.fullmatch(name) for name in inner):
         is_split = all(name.lower() in SPLIT_NAMES for name in set[str]().union(*inner.values()))
         raise UserError(
             f"{where} has the folders {choices(sorted(inner)[:5])} with the same folders inside: set "
-            f"source.layout='*/{'{split}/' if is_split else ''}{{label}}/**/*' to merge them, or {_as_classes(inner)}"
+            f"source.layout='*/{'{split}/' if is_split else ''}{{label}}/**/*' to merge them, or {as_classes(inner)}"
         )
 
 
@@ -117,10 +119,15 @@ def _check_masks(paths: Sequence[str], tops: Iterable[str], where: str) -> None:
     for path in paths if masks else ():
         stems[path.split("/", 1)[0] in masks].add(path.rpartition("/")[2].rpartition(".")[0].lower())
     if masks and len(stems[True] & stems[False]) >= max(FEWEST, MOSTLY * len(stems[True])):
-        raise UserError(
+        rest = sorted(set(tops) - set(masks))
+        files = [path.rpartition("/")[2] for path in paths if path.split("/", 1)[0] in rest]
+        end = end_of_names(files) if len(rest) == 1 else ""
+        more = f" --set {shlex.quote(f'source.layout={rest[0]}/**/{end}')}" if end else ""
+        raise UnclearFoldersError(
             f"{where} has the folders {choices(sorted(tops)[:5])}, and the files of {choices(masks)} have the names of "
-            f"the pictures in the others: leave the masks out with {exclude(map(folder_pattern, masks))}, or set "
-            "source.layout='{label}/**/*' if all are classes"
+            "the pictures in the others",
+            f"leave the masks out with {exclude(map(folder_pattern, masks))}{more}, or set "
+            "source.layout='{label}/**/*' if all are classes",
         )
 
 
@@ -191,30 +198,16 @@ def _check_flat(inner: Mapping[str, set[str]], where: str) -> None:
         raise UserError(
             f"{where} has the folders {choices(sorted(nested)[:5])} with folders inside, and "
             f"{choices(sorted(flat)[:5])} with pictures that are in none: leave these out with "
-            f"{exclude(map(folder_pattern, flat))}, or {_as_classes(inner)}"
+            f"{exclude(map(folder_pattern, flat))}, or {as_classes(inner)}"
         )
 
 
 def _check_crossed(inner: Mapping[str, set[str]], where: str) -> None:
-    """UserError for folders of pictures that are a split, train and test1, or classes of splits,
-    covid_train and covid_test.
-    """
+    """UserError for folders of pictures that are classes of a split, covid_train and covid_test."""
     matches = {name: SPLIT_WORD.fullmatch(name) for name in inner}
     words = {name: match for name, match in matches.items() if match is not None}
-    bare = {name.rstrip("0123456789 _-").lower() for name in inner}
-    is_bare = bare <= set(SPLIT_NAMES) and {SPLIT_NAMES[name] for name in bare} > {"train"}
     kinds = {(match[1], match[3]) for match in words.values()}
     splits = {SPLIT_NAMES[match[2].lower()] for match in words.values()}
-    # Such as cars_train and cars_test, and no classes such as train_a and test_a.
-    is_one = splits > {"train"} and len(kinds) == 1 and any(b or OF_PICTURES.fullmatch(a) for b, a in kinds)
-    if is_bare or is_one:
-        before, after = ("", "") if is_bare else next(iter(kinds))
-        names = choices(sorted(inner if is_bare else words)[:5])
-        raise UserError(
-            f"{where} has the folders {names}, which by their names are a split, and no folders of classes in them: "
-            f"use a table of the pictures, say where the class is in the files' names, as source.layout="
-            f"'{before}{{split}}{after}/{{label-}}.*' does for {before}train{after}/cat.1.jpg, or {_as_classes(inner)}"
-        )
     crossed = len(words) == len(inner) == len(kinds) * len({m[2] for m in words.values()})
     before, after = ([kind[side] for kind in kinds] for side in (0, 1))
     if not crossed or len(kinds) < 2 or not splits > {"train"} or (any(before) and any(after)):
@@ -223,7 +216,7 @@ def _check_crossed(inner: Mapping[str, set[str]], where: str) -> None:
     template = f"{{label+}}{sign}{{split}}" if any(before) else f"{{split}}{sign}{{label+}}"
     raise UserError(
         f"{where} has the folders {choices(sorted(inner)[:5])}: set source.layout='{template}/**/*' if they are "
-        f"classes of a split, or {_as_classes(inner)}"
+        f"classes of a split, or {as_classes(inner)}"
     )
 
 
@@ -242,7 +235,7 @@ def _check_splits(inner: Mapping[str, set[str]], where: str) -> None:
         again = all(folders == {name} for name, folders in inner.items())
         template = f"{before}{{split}}{after}/{'*/' if again else ''}{{label}}/**/*"
         advice = f"set source.layout='{template}' if they are a split"
-    raise UserError(f"{where} has the folders {choices(sorted(inner)[:5])}: {advice}, or {_as_classes(inner)}")
+    raise UserError(f"{where} has the folders {choices(sorted(inner)[:5])}: {advice}, or {as_classes(inner)}")
 
 
 def _are_many_numbers(inner: Mapping[str, set[str]]) -> bool:
@@ -253,8 +246,9 @@ def _are_many_numbers(inner: Mapping[str, set[str]]) -> bool:
     return many and not no_classes and all(name.isdecimal() for name in inner)
 
 
-def _as_classes(inner: Mapping[str, set[str]]) -> str:
-    return f"source.layout='{{label}}/**/*' if {choices(sorted(inner)[:5])} are the classes"
+def as_classes(tops: Iterable[str]) -> str:
+    """The setting that reads top folders as the classes."""
+    return f"source.layout='{{label}}/**/*' if {choices(sorted(tops)[:5])} are the classes"
 
 
 def _share_folders(inner: Iterable[set[str]]) -> bool:
