@@ -111,3 +111,45 @@ def test_patients_below_a_split_of_each_class_are_not_passed_over(tmp_path: Path
     images = typed(tmp_path, printed(str(caught.value))[0])
     assert set(images.groups) == {f"patient{i}" for i in range(4)}
     assert set(images.splits) == {"train", "test"}
+
+
+def test_files_of_the_same_names_in_each_folder_stop(tmp_path: Path) -> None:
+    """As KDEF's persons, whose expression is in the file's name after theirs; and objects with views."""
+    persons = [f"{who}/{who}{shot}.JPG" for who in ("AF01", "AF02", "AM01", "AM02") for shot in ("AFS", "ANS", "DIS")]
+    with pytest.raises(UserError, match=r"AF01, AF02, .* whose files have the same names \(AFS, ANS, DIS\)") as caught:
+        typed(touched(tmp_path / "kdef", *persons))
+    assert len(typed(tmp_path / "kdef", *printed(str(caught.value))).classes) == 4
+    touched(tmp_path / "views", *(f"obj{i}/{view}.png" for i in range(5) for view in ("front", "side")))
+    with pytest.raises(UserError, match="as those of persons or objects: set") as caught:
+        typed(tmp_path / "views")
+    images = typed(tmp_path / "views", printed(str(caught.value))[0])
+    assert images.classes == ("front", "side") and len(set(images.groups)) == 5
+    # Numbered files are alike in any classes.
+    others = touched(
+        tmp_path / "c", *(f"{c}/image_{i:04d}.jpg" for c in ("ant", "bee", "cow", "dog") for i in range(3))
+    )
+    assert len(typed(others).classes) == 4
+
+
+def test_labels_in_a_folder_of_texts_called_as_the_pictures(tmp_path: Path) -> None:
+    """As CK+'s emotions: the folder is no class, and the message names it."""
+    names = [f"S00{who}/00{shot}/S00{who}_00{shot}_0000000{i}" for who in range(4) for shot in "12" for i in "12"]
+    touched(tmp_path, *(f"images/{name}.png" for name in names), *(f"Emotion/{n}_emotion.txt" for n in names[1::2]))
+    with pytest.raises(UserError, match=r"S000, S001, .* the folder Emotion has no picture but 8 \.txt files"):
+        typed(tmp_path)
+
+
+@pytest.mark.parametrize("value", ["Training_P_{}/1.3.6/0.dcm", "Training_P_{}"])
+def test_a_table_of_folders_beside_them_stops(tmp_path: Path, value: str) -> None:
+    """As CBIS-DDSM's: its paths are not those of the files, and a folder has one series."""
+    touched(tmp_path, *(f"CBIS/Training_P_{i}/full/1-1.png" for i in range(6)))
+    rows = [f"{i // 2},{('BENIGN', 'MALIGNANT')[i % 2]},{value.format(i)}" for i in range(6)]
+    (tmp_path / "cases.csv").write_text("\n".join(["patient_id,pathology,image file path", *rows]))
+    with pytest.raises(
+        UserError, match=r"cases\.csv has in its column 'image file path' the names of the folders"
+    ) as e:
+        typed(tmp_path)
+    assert len(typed(tmp_path, *printed(str(e.value))).classes) == 6
+    # Classes have more pictures, and a table of classes is no matter.
+    touched(tmp_path, *(f"CBIS/Training_P_{i}/full/{n}.png" for i in range(6) for n in "abc"))
+    assert len(typed(tmp_path).classes) == 6

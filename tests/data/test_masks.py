@@ -40,7 +40,9 @@ def test_masks_stop_and_the_printed_pattern_leaves_out_only_these(
     pictures, masks = MASKS[case]
     touched(tmp_path, *pictures, *masks)
     layout = () if "split" in case and layout else layout
-    with pytest.raises(UserError, match=f"has {len(masks)} pictures by name the mask of another, such as ") as caught:
+    with pytest.raises(
+        UserError, match=f"has {len(masks)} pictures that are by their names masks of others, such as "
+    ) as caught:
         typed(tmp_path, *layout)
     exclude, include = printed(str(caught.value))
     images = typed(tmp_path, *layout, exclude)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from advice import printed, touched, typed
 from pictures import advised, noise, save, source, tree
 
 from augpipe.core.errors import UserError
@@ -147,14 +148,25 @@ def test_folds_parts_and_masks_above_the_classes(tmp_path: Path, names: tuple[st
     assert listed(others, packed).classes == names  # patients of their own
 
 
-@pytest.mark.parametrize("name", ["thumbnails", "backup", "a - Copy", "a (1)", "A_copy2", "a_old", "b.bak"])
-def test_class_folders_that_are_copies_by_name(tmp_path: Path, name: str) -> None:
-    root = tree(tmp_path / "pics" / "set", "a", "b", f"{name}/a" if name == "backup" else name)
-    note = listed(root, False).notes[0]
-    assert note.startswith(f"{name!r} by name no class")
+COPIES = ["thumbnails", "backup", "bak", "a - Copy", "a (1)", "A_copy2", "a_old", "b.bak", "a~", "a_aug"]
+COPIES += ["copy of a", "Kopie von b", "old_a", "backup.a", "tmp-a"]
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_class_folders_that_are_copies_by_name_stop(tmp_path: Path, name: str) -> None:
+    root = touched(tmp_path / "set", "a/1.png", "b/1.png", f"{name}/{'a/' if name == 'backup' else ''}1.png")
     for top in (root, root.parent):
-        images = listed(top, False, **advised(note))
-        assert images.classes == ("a", "b") and "2 pictures left out by" in images.notes[0]
+        with pytest.raises(UserError, match=f"class folders '{re.escape(name)}', which by their names are copies") as e:
+            typed(top)
+        exclude, layout = printed(str(e.value))
+        assert typed(top, exclude).counts() == {"a": 1, "b": 1}
+        assert len(typed(top, layout).classes) == 3
+    assert typed(root, f"source.classes=['{name}', b]").classes == (name, "b")
+
+
+@pytest.mark.parametrize("names", ["old new", "young old", "a b_old", "original copyright"])
+def test_class_folders_that_are_no_copies(tmp_path: Path, names: str) -> None:
+    assert not typed(touched(tmp_path, *(f"{name}/1.png" for name in names.split()))).notes
 
 
 @pytest.mark.parametrize("name", ["thumbs", "_Thumbnails", "augmented"])
@@ -199,14 +211,15 @@ def test_classes_of_a_split_in_one_name(tmp_path: Path, names: tuple[str, ...], 
     assert images.classes == labels and set(images.splits) == {"train", "test"}
 
 
-@pytest.mark.parametrize(
-    "name", ["unlabeled", "test", "Predictions", "pred", "_tmp2", "samples", "BACKGROUND_Google", "New folder"]
-)
+NO_CLASSES = ["unlabeled", "test", "Predictions", "pred", "_tmp2", "samples", "BACKGROUND_Google", "New folder"]
+NO_CLASSES += ["gradcam", "Grad-CAM++", "heatmaps", "saliency_maps", "screenshots", "wandb", "__results___files"]
+
+
+@pytest.mark.parametrize("name", NO_CLASSES)
 def test_class_folders_that_are_no_classes_by_name(tmp_path: Path, name: str) -> None:
-    root = tree(tmp_path / "pics", "a", "b", name)
-    (note,) = listed(root, False).notes
+    (note,) = typed(touched(tmp_path, "a/1.png", "b/1.png", f"{name}/1.png")).notes
     assert note.startswith(f"{name!r} by name no class, and read as one")
-    assert listed(root, False, **advised(note)).classes == ("a", "b")
+    assert typed(tmp_path, *printed(note)).classes == ("a", "b")
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
@@ -306,7 +319,7 @@ def test_folders_of_masks_are_no_class(tmp_path: Path) -> None:
         save(tmp_path / "dagm" / f"Class{i % 2}" / "Label" / f"{i:04d}_label.png", noise(100 + i))
     with pytest.raises(UserError, match=r"masks out with .*exclude=\[\"\*annotations/\*\"\]"):
         listed(tmp_path / "pets", False)
-    with pytest.raises(UserError, match="has 6 pictures by name the mask of another") as caught:
+    with pytest.raises(UserError, match="has 6 pictures that are by their names masks of others") as caught:
         listed(tmp_path / "dagm", False)
     assert len(listed(tmp_path / "dagm", False, **advised(str(caught.value)))) == 6
 

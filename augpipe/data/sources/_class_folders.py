@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from typing import Final
 
 from augpipe.core.errors import UserError, choices
 from augpipe.data.sources._class_names import layout_hint, names_hint
 from augpipe.data.sources._files import selected
-from augpipe.data.sources._inner_folders import check_shared
+from augpipe.data.sources._folder_notes import stem_of
+from augpipe.data.sources._inner_folders import check_same_names, check_shared
 from augpipe.data.sources._labels_beside import check_labels_beside, files_beside, table_hint
 from augpipe.data.sources._layout import COPY, arrange, shared_top, without_copy
 from augpipe.data.sources._listing import Bad, Fetch, Listing
@@ -22,9 +24,13 @@ from augpipe.data.sources._place import Beside
 from augpipe.data.sources._sidecars import boxes_hint, sidecar_notes, sidecars
 from augpipe.data.sources._single_folder import beside_hint, check_single, inside_hint
 from augpipe.data.sources._split_lists import split_list_notes
+from augpipe.data.sources._tables_of_folders import check_tables_of_folders
 from augpipe.data.sources._template import Layout
+from augpipe.data.sources._top_folders import check_copied_names
 from augpipe.data.sources._unclear import UnclearFoldersError
 from augpipe.data.sources._unlabelled_beside import check_labels_of_splits
+
+TABLE: Final = "write a table with the columns path, label and group"
 
 
 @dataclass(frozen=True)
@@ -72,10 +78,14 @@ def list_tree(config: Options, tree: Tree) -> Listing:
             notes = (*notes, *_checked_beside(config, tree, top, images, beside))
         check_masks(images.ids, config.include, config.exclude, tree.where)
         if config.layout is None and config.classes is None:
+            check_copied_names(images.classes, stem_of(template), tree.where)
             check_shared(images.ids, template, tree.where)
+            check_same_names(images.ids, template, tree.where)
     except UnclearFoldersError as error:
         hint = boxes_hint(tree.beside.root, beside, wanted) or _hint(tree, top, paths, error)
-        raise UserError(_explained(config, tree, top, str(error.with_hint(hint)), paths)) from None
+        texts = [f"{note}; if it has the classes, {TABLE}" for note in sidecar_notes(beside) if error.ways]
+        message = "; ".join([str(error.with_hint(hint)), *texts])
+        raise UserError(_explained(config, tree, top, message, paths)) from None
     except UserError as error:
         raise UserError(_explained(config, tree, top, str(error), paths)) from None
     notes = (
@@ -124,6 +134,8 @@ def _checked_beside(
     class_of = {path: images.classes[label] for path, label in zip(pictures, images.labels.tolist(), strict=True)}
     divided = images.splits is not None
     check_labels_beside(tree.beside, top, class_of, aside, divided)
+    if config.classes is None:
+        check_tables_of_folders(tree.beside, files_beside(tree.beside.root, top, aside), class_of, tree.where)
     if single:
         hint = names_hint(images.ids) + beside_hint(tree.beside, top, aside)
         check_single(images.classes[0], tree.where, hint)

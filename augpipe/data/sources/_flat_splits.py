@@ -70,6 +70,6 @@ def _by_names(files: Mapping[str, Sequence[str]], others: Sequence[str], between
     left_out = f"{exclude(map(folder_pattern, without))} " if without else ""
     example = next(name for name in files[next(iter(ends))])
     return (
-        f"if names of files begin with the class, as {example!r}, {left_out}--set "
+        f"if names of files begin with the class, as {example!r}, use {left_out}--set "
         f"{shlex.quote(f'source.layout={layout}')}; else "
     )

@@ -14,6 +14,8 @@ from augpipe.data.sources._unclear import UnclearFoldersError
 
 SHARED: Final = 0.5  # of the folders' names are in several top folders
 SHOWN: Final = 5
+FEWEST: Final = 4  # folders of persons
+MOSTLY: Final = 0.8  # of the files have such names
 
 
 def split_inside(paths: Sequence[str]) -> str:
@@ -49,6 +51,34 @@ def check_shared(paths: Sequence[str], template: str, where: str) -> None:
         f"{where} has the folders {_shown(sorted(tops))} with the same folders inside ({_shown(names)}), and either "
         "may be the classes",
         _ways(stem, level, names, below),
+    )
+
+
+def check_same_names(paths: Sequence[str], template: str, where: str) -> None:
+    """UnclearFoldersError if the files of the class folders have mostly the same names, of letters alone, in several:
+    `AF01/AF01AFS.JPG` and `AF02/AF02AFS.JPG`, as persons or objects have. See `check_shared`.
+    """
+    stem = stem_of(template)
+    depth = stem.split("/").index("{label}")
+    tops: dict[str, set[str]] = {}
+    n_words, whole = 0, False
+    for path in paths:
+        parts = path.rpartition(".")[0].split("/")
+        name = parts[-1].removeprefix(parts[depth]).strip(" _-.")
+        if name.isalpha() and len(parts) == stem.count("/") + 1:
+            n_words += 1
+            tops.setdefault(parts[depth], set()).add(name)
+            whole = whole or name == parts[-1]
+    n = Counter(name for names in tops.values() for name in names)
+    n_shared = sum(count > 1 for count in n.values())
+    if len(tops) < FEWEST or n_words < MOSTLY * len(paths) or n_shared < max(2, SHARED * len(n)):
+        return
+    by_name = f"set source.layout='{with_label(stem, '{group}')}{{label}}.*' if the classes are the names; " * whole
+    raise UnclearFoldersError(
+        f"{where} has the folders {_shown(sorted(tops))}, whose files have the same names ({_shown(sorted(n))}), as "
+        "those of persons or objects",
+        f"{by_name}write a table with the columns path, label and group, or set source.layout='{stem}**/*' if the "
+        "folders are the classes",
     )
 
 

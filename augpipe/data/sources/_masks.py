@@ -43,10 +43,11 @@ def masks_text(masks: Sequence[Mask], paths: Sequence[str], exclude: Sequence[st
     patterns, known = sorted({mask.pattern for mask in masks}), {mask.path for mask in masks}
     others = [path for path in paths if path not in known and any(fnmatchcase(path, one) for one in patterns)]
     more = f" (and {several(len(others), 'other')}, such as {others[0]})" if others else ""
+    are = "that is by its name the mask of another" if len(masks) == 1 else "that are by their names masks of others"
     return (
-        f"{several(len(masks), 'picture')} by name the mask of another, such as {masks[0].path}, which would be "
-        f"trained on as images: leave such out with {patterns_option('exclude', [*exclude, *patterns])}{more}, or set "
-        f"{patterns_option('include', [ALL])} if they are images"
+        f"{several(len(masks), 'picture')} {are}, such as {masks[0].path}, and would be trained on as images: leave "
+        f"such out with {patterns_option('exclude', [*exclude, *patterns])}{more}, or read them as images with "
+        f"{patterns_option('include', [ALL])}"
     )
 
 

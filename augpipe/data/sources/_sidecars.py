@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -57,7 +57,7 @@ def sidecars(root: Path, folders: Sequence[str], pictures: Sequence[str]) -> dic
             continue
         names = list(islice(_files(root / folder), MOST))
         suffixes = Counter(os.path.splitext(name)[1].lower() for name in names)  # noqa: PTH122 (a name)
-        alike = sum(_stem(name) in stems for name in names)
+        alike = sum(_of_picture(_stem(name), stems) for name in names)
         named = NAMES.fullmatch(folder.rpartition("/")[2]) or 2 * alike > len(names)
         # Files that are called as the pictures describe them, also without a suffix.
         texts = suffixes.keys() <= (SUFFIXES | {""} if 2 * alike > len(names) else SUFFIXES)
@@ -97,6 +97,11 @@ def _shown(suffixes: Mapping[str, int]) -> str:
 def _stem(path: str) -> str:
     name = path.rpartition("/")[2].lower()
     return name.rpartition(".")[0] or name
+
+
+def _of_picture(stem: str, stems: Collection[str]) -> bool:
+    """Whether a file is called as a picture is, also with a word behind: `S005_001_00000011_emotion`."""
+    return stem in stems or stem.rpartition("_")[0] in stems
 
 
 def _files(folder: Path) -> Iterator[str]:

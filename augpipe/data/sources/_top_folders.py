@@ -33,20 +33,35 @@ VERSIONS: Final = re.compile(
 )
 MASKS: Final = re.compile(r"masks?|seg|segmentations?|annotations?|gt|ground[ _-]?truths?", re.IGNORECASE)
 ASIDE: Final = re.compile(
-    r"_*(thumb(nail)?s?|previews?|back[ _-]?ups?|copy|copies|aug(mented|mentations?)?|resized)", re.IGNORECASE
+    r"_*(thumb(nail)?s?|previews?|back[ _-]?ups?|bak|copy|copies|aug(mented|mentations?)?|resized)", re.IGNORECASE
 )
 # By name no classes: pictures without labels, or what programs write.
 NO_CLASS: Final = re.compile(
-    r"_*(un-?label+ed|no[ _-]?labels?|test(ing)?|test[ "
-    r"_-]?(set|data|images?)|pred(s|ict(ed|ions?))?|results?|outputs?|logs?|notebooks?|figures?"
-    r"|plots?|checkpoints?|weights|scripts?|te?mp|trash|junk|mis+ing|to[ _-]?do|to[ _-]?(sort|check|review)|unsorted"
-    r"|samples?|duplicates?|background[ _-]google|(new|untitled)[ _-]folder)\d*",
+    r"_*(un-?label+ed|no[ _-]?labels?|test(ing)?|test[ _-]?(set|data|images?)|pred(s|ict(ed|ions?))?"
+    r"|results?([ _]+files)?|outputs?|logs?|notebooks?|figures?|plots?|checkpoints?|weights|scripts?|te?mp|trash|junk"
+    r"|mis+ing|to[ _-]?do|to[ _-]?(sort|check|review|delete)|unsorted|samples?|duplicates?|background[ _-]google"
+    r"|(new|untitled)[ _-]folder|grad[ _-]?cams?(pp|[+][+])?|heat[ _-]?maps?|saliency([ _-]?maps?)?"
+    r"|(attention|activation|feature)[ _-]?maps?|overlays?|visuali[sz]ations?|explanations?|embeddings?|montages?"
+    r"|contact[ _-]?sheets?|screen[ _-]?shots?|wandb|ml[ _-]?runs|runs|(lightning|tensorboard|tb)[ _-]?logs?"
+    r"|tensorboard|excluded?|ignored?|do[ _-]?not[ _-]?use|not[ _-]?used|unused|archived?|deleted|discard(ed)?)\d*",
     re.IGNORECASE,
 )
 MOSTLY: Final = 0.8  # of the masks have the names of pictures
 MANY: Final = 5  # numbered folders, as of patients, for each class
 FEWEST: Final = 5  # of them: a few small numbers are names in any folder
-COPY_OF: Final = re.compile(r"(.+?)([ _-]+copy([ _-]*\(?\d+\)?)?| ?\(\d+\)|[ ._-](old|bak|backup|orig))", re.IGNORECASE)
+# Copies of the folder `a`: `a - Copy`, `a (1)`, `a_old`; `copy of a`, `old_a`.
+COPY_OF: Final = (
+    re.compile(
+        r"(?P<of>.+?)([ _-]+(copy|kopie|copie|copia)([ _-]*\(?\d+\)?)?| ?\(\d+\)"
+        r"|[ ._-](old|bak|back[ _-]?up|orig(inal)?|aug(mented)?)|~)",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        r"((copy|copie|copia|backup)[ _-](of|de)|kopie[ _-]von|copy|old|bak|back[ _-]?up|orig(inal)?|aug(mented)?"
+        r"|te?mp)[ ._-]+(?P<of>.+)",
+        re.IGNORECASE,
+    ),
+)
 
 
 def check_tops(paths: Sequence[str], where: str) -> None:
@@ -143,21 +158,35 @@ def _folders_inside(paths: Sequence[str]) -> dict[str, set[str]]:
     return inner
 
 
+def check_copied_names(names: Sequence[str], stem: str, where: str) -> None:
+    """UserError for class folders that by their names are copies or previews of other pictures.
+
+    stem: the folders that the layout reads. An explicit layout, or source.classes, skips this.
+    """
+    copies = [name for name in names if _is_copy(name, names)]
+    if copies:
+        raise UserError(
+            f"{where} has the class folders {choices(map(repr, copies[:5]))}, which by their names are copies of other "
+            f"pictures: leave them out with {exclude(map(folder_pattern, copies))}, or set "
+            f"source.layout='{stem}**/*' if they are classes"
+        )
+
+
 def notes_of_classes(names: Sequence[str]) -> tuple[str, ...]:
-    """Notes of class folders that by their names are copies or previews of others, or no classes."""
-    lower = {name.lower() for name in names}
-    aside = [
-        name
-        for name in names
-        if ASIDE.fullmatch(name) or ((match := COPY_OF.fullmatch(name)) and match[1].strip().lower() in lower)
-    ]
-    others = [name for name in names if name not in aside and NO_CLASS.fullmatch(name)]
-    return tuple(
-        f"{choices(map(repr, some[:5]))} by name no class{but}, and read as one: leave such out with "
-        f"{exclude(map(folder_pattern, some))}"
-        for some, but in ((aside, ", but a copy"), (others, ""))
-        if some
+    """A note of class folders that by their names are no classes."""
+    others = [name for name in names if not _is_copy(name, names) and NO_CLASS.fullmatch(name)]
+    if not others:
+        return ()
+    return (
+        f"{choices(map(repr, others[:5]))} by name no class, and read as one: leave such out with "
+        f"{exclude(map(folder_pattern, others))}",
     )
+
+
+def _is_copy(name: str, names: Sequence[str]) -> bool:
+    lower = {one.lower() for one in names}
+    matches = (pattern.fullmatch(name) for pattern in COPY_OF)
+    return ASIDE.fullmatch(name) is not None or any(m is not None and m["of"].strip().lower() in lower for m in matches)
 
 
 def notes_of_copies(inner: Iterable[str]) -> tuple[str, ...]:
