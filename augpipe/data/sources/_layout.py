@@ -20,7 +20,8 @@ FIELDS: Final = ("label", "group", "split")
 COPY: Final = "the folder {} contains the same files again and is ignored"
 BY_SPLIT = "{split}/{label}/**/*"
 SPLIT_NOTE: Final = (
-    f"the folders train, val and test are used as the split; set layout: '{BY_CLASS}' to read them as classes"
+    "the folders train, val and test are a split, which is kept unless split.kind draws another; set layout: "
+    f"'{BY_CLASS}' to read them as classes"
 )
 
 
