@@ -30,7 +30,7 @@ def test_train_val_test_folders_are_the_split(tmp_path: Path) -> None:
     listed = sources.listing(source("folder", path=tmp_path / "pics"))
     assert listed.classes == ("a", "b") and listed.splits is not None
     assert dict(pd.Series(listed.splits).value_counts()) == {"train": 12, "test": 8, "val": 6}
-    assert any("used as the split" in note for note in listed.notes)
+    assert any("a split, which is kept unless split.kind draws another" in note for note in listed.notes)
     as_classes = source("folder", path=tmp_path / "pics", layout="{label}/**/*")
     assert sources.listing(as_classes).classes == ("Train", "test", "valid")
 

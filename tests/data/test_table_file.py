@@ -39,6 +39,25 @@ def test_lines_of_json_that_python_cannot_hold(tmp_path: Path, line: str, messag
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("m.csv", 'path,label,who\n0,a,"X\nY"\n1,b,Doe, J', r"line 4 has 4 cells, the table 3 columns: put .* ',' in"),
+        (
+            "m.csv",
+            "# c\n\npath;label\r\n0;a\r\n\r\n1;b;c\r\n",
+            r"line 6 has 3 cells, .* put a value with ';' in quotes",
+        ),
+        ("m.csv", "sep=,\npath,label\n0\n", r"line 3 has 1 cell, the table 2 columns: write empty cells too"),
+        ("m.txt", "path label\n" + "0.png a\n" * 20 + "1.png b c\n", r"line 22 .* need a CSV file; .* '1\.png b c'$"),
+    ],
+)
+def test_rows_of_more_or_fewer_cells_than_columns(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_bytes(text.encode())
+    with pytest.raises(UserError, match=f"cannot read the manifest .*: {message}"):
+        listed(tmp_path / name)
+
+
 def test_one_number_in_two_spellings_of_json_is_one_group(tmp_path: Path) -> None:
     values = zip(images(tmp_path, 4), (1, 1.0, 0, 2), (12, 12.0, "12.0", 1.5), strict=True)
     rows = [json.dumps({"path": p, "label": c, "group": g}) for p, c, g in values]

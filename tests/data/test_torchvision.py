@@ -119,8 +119,12 @@ def test_a_set_without_files_and_one_that_does_not_exist(tmp_path: Path, monkeyp
     with pytest.raises(UserError, match=r"the root .*torchvision of MNIST is not a folder"):
         sources.listing(source("torchvision", name="MNIST"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"cannot read CIFAR10 from"):
-        sources.listing(source("torchvision", name="CIFAR10", root=tmp_path / "empty"))
+    for name in ("CIFAR10", "EMNIST", "SEMEION", "Caltech101"):  # SEMEION's download is on, Caltech101 adds a folder
+        options = {"split": "letters"} if name == "EMNIST" else {}
+        with pytest.raises(UserError, match=rf"cannot read {name} from") as caught:
+            sources.listing(source("torchvision", name=name, root=tmp_path / "empty", options=options))
+        assert "remove source.root and set source.download=true" in str(caught.value)
+        assert "download=True" not in str(caught.value) and not list((tmp_path / "empty").iterdir())
     with pytest.raises(UserError, match=r"source\.root and source\.download are mutually exclusive"):
         sources.listing(source("torchvision", name="MNIST", root=tmp_path, download=True))
 

@@ -39,6 +39,16 @@ NO_GROUPS = """sex age site view dataset label_id tumor path id laterality patte
 inpatient n_patients tumor_name stay meta.age num_patients exam image_id image_name возраст 年龄 del_id персона personalité"""
 
 
+LABELS = "labels_fine fine_label fineLabel subclass y_fine species label_names superclass target2 categories"
+
+
+def test_finer_labels_are_no_groups() -> None:
+    """As CIFAR-100's: few images of each value, all of one class. Under another name the same values are groups."""
+    values, labels = np.arange(400) // 20, np.arange(400) // 100
+    assert like_groups("rooms", values, labels)
+    assert [name for name in LABELS.split() if like_groups(name, values, labels)] == []
+
+
 def test_names_of_groups() -> None:
     """Values that repeat in images of several classes are groups by their name alone."""
     values, labels = np.array([f"v{i // 4}" for i in range(80)], object), np.arange(80) % 2

@@ -22,7 +22,8 @@ from augpipe.data.sources._unclear import UnclearFoldersError
 COPY: Final = "the folder {} contains the same files again and is ignored"
 BY_SPLIT: Final = "{split}/{label}/**/*"
 SPLIT_NOTE: Final = (
-    f"the folders train, val and test are used as the split; set source.layout='{BY_CLASS}' to read them as classes"
+    "the folders train, val and test are a split, which is kept unless split.kind draws another; set "
+    f"source.layout='{BY_CLASS}' to read them as classes"
 )
 INNER_SPLIT_NOTE: Final = (
     "the folders train, val and test inside of the class folders are used as the split; set "

@@ -35,6 +35,7 @@ from augpipe.data.sources._table_bytes import (
     suffix_of,
 )
 from augpipe.data.sources._table_head import DELIMITERS, with_names, without_comments
+from augpipe.data.sources._uneven_rows import SPACES, UnevenRow, UnevenRowsError
 
 SUFFIXES: Final = (*TEXTS, *LINES, ".parquet")
 LOOKED_AT: Final = 20  # lines by which columns between spaces are recognised
@@ -98,7 +99,7 @@ def _read(path: Path, encoding: str | None) -> Content:
         table, more = _delimited(data)
         table, read_as = with_names(table, path)
         return _without_empty(table, (*notes, *more, *read_as))
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnevenRowsError) as error:
         message = one_line(error)
         if "straddling" in message:  # Arrow's word for a row longer than a block
             message = f"a row of more than {BLOCK:,} bytes; perhaps a quote is not closed"
@@ -158,26 +159,35 @@ def _delimited(data: bytes) -> tuple[Any, tuple[str, ...]]:
 
     # Blank lines above the header and at the end are no rows; others count, so that numbers of rows are those of the
     # file.
-    text = data.removeprefix(codecs.BOM_UTF8).strip(b"\r\n")
+    whole = data.removeprefix(codecs.BOM_UTF8)
+    text = whole.strip(b"\r\n")
     data, notes = without_comments(text + b"\n" if text else b"")
     lines = data[:HEAD].decode("utf-8", "replace").splitlines()
-    if _is_counted(lines):
+    counted = _is_counted(lines)
+    spaced = counted or _is_spaced(lines) or (is_numbered(lines[:LOOKED_AT]) and not set(lines[0]) & set(DELIMITERS))
+    if counted:
         data, more = _counted(data.decode("utf-8-sig"))
         notes += more
-        lines = data[:HEAD].decode("utf-8", "replace").splitlines()
-    elif _is_spaced(lines) or (is_numbered(lines[:LOOKED_AT]) and not set(lines[0]) & set(DELIMITERS)):
+    elif spaced:
         data = _tabbed(data)
+    if spaced:
         lines = data[:HEAD].decode("utf-8", "replace").splitlines()
     separator = SEPARATOR_LINE.fullmatch(lines[0].strip(" \r")) if lines else None
     # A semicolon is written by spreadsheets in many locales.
     head = next((line for line in lines if line.strip()), "")
     delimiter = separator[1].replace("\\t", "\t") if separator else max(DELIMITERS, key=head.count)
     reading = csv.ReadOptions(skip_rows=1 if separator else 0, block_size=BLOCK)
-    parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=False)
-    with csv.open_csv(pa.BufferReader(data), read_options=reading, parse_options=parse) as peek:
-        names = peek.schema.names
-    convert = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
-    table = csv.read_csv(pa.BufferReader(data), read_options=reading, parse_options=parse, convert_options=convert)
+    uneven = UnevenRow(SPACES if spaced else delimiter)
+    parse = csv.ParseOptions(
+        delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=uneven
+    )
+    try:
+        with csv.open_csv(pa.BufferReader(data), read_options=reading, parse_options=parse) as peek:
+            names = peek.schema.names
+        convert = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
+        table = csv.read_csv(pa.BufferReader(data), read_options=reading, parse_options=parse, convert_options=convert)
+    except pa.ArrowInvalid as error:
+        raise uneven.error(data, whole) or error from None
     # Spaces after a delimiter are not part of a column name.
     return table.rename_columns([name.strip() for name in names]), notes
 

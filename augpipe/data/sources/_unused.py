@@ -31,6 +31,10 @@ GROUP_NAMES: Final = re.compile(
 )
 # A name of groups, or of few kinds, as the sequences of a scanner.
 PERHAPS_GROUPS: Final = ("sequence", "sequences")
+# Words in names of labels: finer or coarser classes repeat as groups do, few images of one class each.
+LABEL_WORDS: Final = re.compile(
+    r"(sub|super|fine|coarse)?(label|class|classe|target|categor(y|ie))s?(name|id)?s?|fine|coarse|species|genus|breed|diagnos[ie]s"
+)
 MANY: Final = 12  # different values of such a column that are groups
 MISSING: Final = ("", "nan", "none", "null", "None", "NaN", "NA")
 DEEPEST: Final = 8  # folders in the paths of a table
@@ -130,7 +134,7 @@ def _wider(around: Mapping[str, int], where: str, what: str, key: str) -> tuple[
 
 def like_groups(name: str, values: NDArray[Any], labels: NDArray[Any]) -> bool:
     """By its name, if values repeat at all;
-    or if values repeat as those of groups do: few images each, of one class.
+    or, unless it is called as labels are, if values repeat as those of groups do: few images each, of one class.
     """
     import pandas as pd  # imported late: the options do not need it
 
@@ -148,7 +152,7 @@ def like_groups(name: str, values: NDArray[Any], labels: NDArray[Any]) -> bool:
         return False
     if is_group_name(name) or (letters(name) in PERHAPS_GROUPS and len(distinct) >= MANY):
         return True
-    if n < LEAST or not REPEATED[0] <= len(distinct) / n <= REPEATED[1]:
+    if is_label_name(name) or n < LEAST or not REPEATED[0] <= len(distinct) / n <= REPEATED[1]:
         return False
     chance = _apart(np.zeros(n, np.int64), classes[known])
     return chance > 0 and _apart(codes[known].astype(np.int64), classes[known]) < IMPURE * chance
@@ -217,6 +221,12 @@ def candidate(name: str, column: Any) -> NDArray[np.object_] | None:
 def is_group_name(name: str) -> bool:
     """Whether a column is called as groups are, whatever its case and signs; of `meta.patient_id` the end counts."""
     return any(GROUP_NAMES.fullmatch(end) for end in ends(name))
+
+
+def is_label_name(name: str) -> bool:
+    """Whether a word of a name is one of labels, as in `labels_fine`, `fineLabel` and `superclass`."""
+    words = re.split(r"[\W\d_]+|(?<=[a-z])(?=[A-Z])", name)
+    return any(LABEL_WORDS.fullmatch(word.lower()) for word in words)
 
 
 def ends(name: str) -> list[str]:

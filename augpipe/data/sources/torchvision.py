@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gzip
 import inspect
+import re
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -46,6 +47,7 @@ SETS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
 _TARGETS: Final = ("targets", "labels", "_labels", "y", "_targets")
 _PAIRS: Final = ("_samples", "samples", "_flat_character_images", "imgs")
 
+NO_DOWNLOAD: Final = ("StanfordCars",)  # the address that torchvision knows is gone
 GENERATED: Final = ("FakeData",)  # sets without files
 
 
@@ -169,17 +171,41 @@ def _open(config: Config, arguments: Mapping[str, Any], scratch: Path) -> Any:
     check(config)
     if config.download:
         return _download(dataset, root, arguments, parameters)
-    message = ""
+    if _downloadable(config.name, parameters):
+        arguments = {**arguments, "download": False}  # SEMEION's default is True
+    message, before = "", set(root.iterdir())
     for candidate in (root, *_unpack(root, config.name, scratch)):
         try:
             return dataset(str(candidate), **arguments)
         except Exception as error:  # data sets raise many types for missing or broken files
             message = message or cause(error)
-    raise UserError(f"cannot read {config.name} from {root}: {message}")
+    _remove_empty_folders(set(root.iterdir()) - before)
+    raise UserError(f"cannot read {config.name} from {root}: {_with_our_options(message, config, parameters)}")
+
+
+def _with_our_options(message: str, config: Config, parameters: Mapping[str, Any]) -> str:
+    """A message of torchvision with the option of this source in place of its argument `download=True`."""
+    fault = " ".join(part for part in re.split(r"(?<=[.,;]) ", message) if "download=True" not in part).rstrip(" .,;")
+    if fault == message or not _downloadable(config.name, parameters):
+        return message
+    first = "remove source.root and " if config.root else ""
+    return f"{fault}; {first}set source.download=true to download it"
+
+
+def _remove_empty_folders(folders: Iterable[Path]) -> None:
+    """Remove empty folders that a data set created when it looked for its files."""
+    for folder in folders:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _downloadable(name: str, parameters: Mapping[str, Any]) -> bool:
+    """Whether torchvision downloads a data set whose constructor has these parameters."""
+    return name not in NO_DOWNLOAD and ("download" in parameters or "kwargs" in parameters)
 
 
 def _download(dataset: Any, root: Path, arguments: Mapping[str, Any], parameters: Mapping[str, Any]) -> Any:
-    if "download" not in parameters:
+    if not _downloadable(dataset.__name__, parameters):
         raise UserError(
             f"torchvision does not download {dataset.__name__}; download it yourself and set source.root to its folder"
         )
