@@ -27,7 +27,11 @@ CLASSES: Final = 10  # classes that are shown unless they are chosen
 SECTION_BYTES: Final = 1_300_000  # of images on the page in each section; the whole page must stay below 8 MB
 GAP: Final = 2  # pixels between the images of a PNG file
 
-SAMPLES: Final = ("samples", "Samples", "Each row repeats the same random draws.")
+SAMPLES: Final = (
+    "samples",
+    "Samples",
+    "The rows of a class are the same random draws: the smaller the truncation, the more typical and the less varied.",
+)
 WALK: Final = (
     "walk",
     "Walks",
