@@ -23,6 +23,7 @@ from augpipe.data.quarantine import reason_for_model
 from augpipe.data.sources import Blob
 from augpipe.data.sources._pictures import UNREADABLE, quiet, read
 from augpipe.data.unlabelled import Pictures
+from augpipe.generators.protocol import Finite
 from augpipe.pipeline.model_places import CLASSIFIER, GENERATOR, WEIGHTS, wrong_kind
 from augpipe.report.forms import Origin
 from augpipe.report.predictions import table
@@ -48,6 +49,18 @@ def load_classifier(place: Path) -> serving.ServedClassifier:
     if not isinstance(model, serving.ServedClassifier):
         raise wrong_kind(place, CLASSIFIER)
     return model
+
+
+def training_images(model: serving.ServedGenerator) -> tuple[ImageSet | None, str]:
+    """The training images of a generator, from the store below AUGPIPE_HOME or its file, or None and why not."""
+    if isinstance(model.generator, Finite):
+        return None, "its images were made elsewhere"
+    train = model.reference or (Store(home() / "store").images(model.train_sha256) if model.train_sha256 else None)
+    if train is None:
+        return None, "its training images are no longer in the store below AUGPIPE_HOME"
+    if tuple(train.classes) != tuple(model.classes) or train.spec != model.spec:
+        return None, "the training images in the store have other classes or another shape"
+    return train, ""
 
 
 @contextmanager

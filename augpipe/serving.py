@@ -152,6 +152,7 @@ class ServedGenerator:
         )
         self.classes, self.spec = problem.classes, problem.spec
         self.kind = str(checkpoint["config"]["kind"])
+        self.train_sha256 = str(checkpoint["train"].get("sha256", ""))  # of the training set
         self.checkpoint = ""  # SHA-256 of the checkpoint, if the file holds another one's content
 
     def _train(self, find: families.Find, sha256: str, reference: ImageSet | None) -> ImageSet | None:
@@ -159,6 +160,11 @@ class ServedGenerator:
         return self._reference
 
     _reference: ImageSet | None = None
+
+    @property
+    def reference(self) -> ImageSet | None:
+        """The images that the family draws from, if it does."""
+        return self._reference
 
     def predict(self, labels: NDArray[np.int64], params: dict[str, Any] | None = None) -> NDArray[np.uint8]:
         """labels int64 (N,), of any other shape flattened → uint8 (N,C,H,W), an image of each label's class.

@@ -21,6 +21,7 @@ from .cli_compare_runs import compare_runs
 from .cli_completion import completion
 from .cli_config import init, schema
 from .cli_doctor import doctor
+from .cli_explore import explore
 from .cli_export import export
 from .cli_inspect import inspect, list_
 from .cli_models import generate, predict
@@ -50,6 +51,7 @@ for command in (
     cache,
     generate,
     predict,
+    explore,
     export,
     compare_runs,
     quiz,

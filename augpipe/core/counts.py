@@ -61,6 +61,21 @@ def parse_counts(texts: Sequence[str], classes: Sequence[str]) -> dict[int, int]
     return counts
 
 
+def parse_classes(texts: Sequence[str], classes: Sequence[str]) -> list[int]:
+    """`3,7`, one or several texts → labels, in this order; all of them for no text.
+
+    A class whose name holds a comma needs a text of its own. UserError for an unknown class, or one named twice.
+    """
+    labels: list[int] = []
+    for text in texts:
+        for name in [text] if text in classes else [part.strip() for part in text.split(",")]:
+            label = label_of(name, classes)
+            if label in labels:
+                raise UserError(f"--classes names class {name!r} twice")
+            labels.append(label)
+    return labels or list(range(len(classes)))
+
+
 def _pairs(text: str, classes: Sequence[str]) -> list[tuple[str | None, int]]:
     """(class or None for every class, number) of each part of a text."""
     name, _, n = text.rpartition("=")

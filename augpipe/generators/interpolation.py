@@ -88,6 +88,27 @@ class Interpolating(LatentGenerator):
     def codes_of(self, rows: torch.Tensor) -> torch.Tensor:
         """Rows of train, int64 (N,) → their codes by the averaged weights, float32 (N,Z) on the CPU."""
 
+    def points(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        """Points between two codes of the class."""
+        drawn = torch.empty(len(labels), self.latent)
+        for label in labels.unique().tolist():
+            index = torch.nonzero(labels == label).squeeze(1)
+            drawn[index] = self.interpolation().draw(label, len(index), rng)[0]
+        return drawn
+
+    def walk(self, first: torch.Tensor, second: torch.Tensor, label: int, amount: float) -> torch.Tensor:
+        """Straight, as the points themselves are drawn."""
+        return torch.lerp(first, second, amount)
+
+    @property
+    def not_shifted(self) -> str:
+        """The codes of each class have a mean."""
+        return ""
+
+    def latent_means(self, labels: torch.Tensor) -> torch.Tensor:
+        """Means of the classes' codes."""
+        return torch.stack([self.interpolation().of(label).codes.mean(0) for label in labels.tolist()])
+
     def interpolation(self) -> Interpolation:
         """Codes of the train images by the averaged weights, to draw points between."""
         if self._interpolation is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 import torch
@@ -14,6 +16,7 @@ from augpipe.core.images import to_uint8
 from augpipe.core.seeds import torch_stream
 from augpipe.generators.networks import NetworkConfig, NetworkGenerator
 from augpipe.generators.protocol import Problem
+from augpipe.nn.class_tables import blended_classes, class_tables
 from augpipe.nn.ema import recalibrate
 
 SAMPLE_BATCH = 256  # images per forward pass in sampling
@@ -35,6 +38,8 @@ class LatentGenerator(NetworkGenerator):
     not_truncated: ClassVar[str] = ""
     # How `latents` are distributed, if that does not depend on the label; "" if it does.
     latent_law: ClassVar[str] = "N(0,1)"
+    # Why `decode` cannot draw images of latents and labels alone; "" if it can.
+    not_decoded: ClassVar[str] = ""
     truncation = 1.0  # see `generators.truncation`
 
     def __init__(self, config: LatentConfig, problem: Problem, runtime: Runtime, seed: int) -> None:
@@ -48,6 +53,47 @@ class LatentGenerator(NetworkGenerator):
     def latent_means(self, labels: torch.Tensor) -> torch.Tensor:
         """Means of the latents, (N, latent) or one for all; a family may make them depend on the labels."""
         return torch.zeros(1)
+
+    def points(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        """What `sample` decodes images of the labels from, (N, latent): latents, if a family draws nothing else."""
+        return self.latents(labels, rng)
+
+    def walk(self, first: torch.Tensor, second: torch.Tensor, label: int, amount: float) -> torch.Tensor:
+        """Points (N, latent) between two points of a class, `first` at amount 0 and `second` at 1.
+
+        With independent Gaussian draws z and z' of mean m, m + cos(t) (z - m) + sin(t) (z' - m) is distributed as they
+        are. In the middle of a straight line the variance is half of theirs, and images are more typical than draws.
+        """
+        angle, mean = torch.tensor(amount * torch.pi / 2), self.latent_means(torch.tensor([label]))
+        return mean + angle.cos() * (first - mean) + angle.sin() * (second - mean)
+
+    @property
+    def not_shifted(self) -> str:
+        """Why `shifted` has no effect; "" if it has."""
+        return "its latents are drawn alike for all classes, so their means do not differ" if self.latent_law else ""
+
+    def shifted(self, latents: torch.Tensor, first: int, second: int, amount: float) -> torch.Tensor:
+        """Images of latents (N, latent) of the class `first`, moved by amount x (mean of `second` - mean of `first`).
+
+        Latent arithmetic (Radford et al. 2016, section 6.3.2) with the classes' means; the label is still `first`.
+        """
+        means = self.latent_means(torch.tensor([first, second]))
+        labels = torch.full((len(latents),), first)
+        return self.decode(latents + amount * (means[1] - means[0]), labels)
+
+    @property
+    def not_blended(self) -> str:
+        """Why `blended` and points of two classes show nothing between these; "" if they do."""
+        if len(self.problem.classes) < 2:
+            return "its model has one class"
+        by_class = any(True for _ in class_tables(self.ema.module)) or not self.not_shifted
+        return "" if by_class else "its network does not see the class"
+
+    @contextmanager
+    def blended(self, first: int, second: int, amount: float) -> Iterator[None]:
+        """While the block lasts, the averaged net's parameters of the class `first` are moved towards `second`."""
+        with blended_classes(self.ema.module, first, second, amount):
+            yield
 
     def truncated_latents(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         """Draw latents and move them towards their means."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from augpipe.core.image_spec import ImageSpec
 
@@ -80,3 +81,44 @@ class WarmStarting(Protocol):
 
     def warm_start(self, state: Mapping[str, Any]) -> None:
         """Load the nets of another generator's `state_dict`; optimisers and counts stay fresh."""
+
+
+@runtime_checkable
+class Latent(Protocol):
+    """A generator whose images are decoded from points of a latent space, which can be explored.
+
+    The attributes say why something cannot be done, "" if it can: not_decoded: images from latents and labels alone;
+    not_truncated: `set_truncation`; not_blended: `blended`; not_shifted: `shifted`.
+    """
+
+    not_decoded: ClassVar[str]
+    not_truncated: ClassVar[str]
+
+    @property
+    def not_blended(self) -> str:
+        """See the class."""
+
+    @property
+    def not_shifted(self) -> str:
+        """See the class."""
+
+    def averaged(self) -> torch.nn.Module:
+        """The net that images are drawn with, ready to do so."""
+
+    def set_truncation(self, psi: float) -> None:
+        """Move the latents of later samples towards their means."""
+
+    def points(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        """Labels (N,) → points of these classes (N,Z), as `sample` decodes them."""
+
+    def decode(self, latents: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Points (N,Z), labels (N,) → images uint8 (N,C,H,W) on the CPU."""
+
+    def walk(self, first: torch.Tensor, second: torch.Tensor, label: int, amount: float) -> torch.Tensor:
+        """Points (N,Z) between two points of a class, at `amount` in [0,1]."""
+
+    def blended(self, first: int, second: int, amount: float) -> AbstractContextManager[None]:
+        """While the block lasts, the label `first` means a class between two, at `amount` in [0,1]."""
+
+    def shifted(self, latents: torch.Tensor, first: int, second: int, amount: float) -> torch.Tensor:
+        """Images of points of the class `first`, moved by a part of the difference of the classes' means."""

@@ -75,10 +75,13 @@ def head_of(place: Path) -> Mapping[str, Any]:
     return head if isinstance(head, dict) else {}
 
 
-def check_kind(place: Path, head: Mapping[str, Any], kind: str) -> None:
-    """UserError if a file is no model, one of the other kind, or damaged; head: of the file, see `head_of`."""
+def check_kind(place: Path, head: Mapping[str, Any], kind: str, command: str = "") -> None:
+    """UserError if a file is no model, one of the other kind, or damaged; head: of the file, see `head_of`.
+
+    command: that needs the model, for the message; by default that of USES.
+    """
     if _kind_of(head) not in ("", kind):
-        raise wrong_kind(place, kind)
+        raise wrong_kind(place, kind, command)
     check_model(place, head)
 
 
@@ -128,10 +131,10 @@ def spec_of(head: Mapping[str, Any]) -> ImageSpec | None:
     return ImageSpec(size, channels) if size and channels else None
 
 
-def wrong_kind(place: Path, kind: str) -> UserError:
-    """The error for a model that is not of this kind."""
+def wrong_kind(place: Path, kind: str, command: str = "") -> UserError:
+    """The error for a model that is not of this kind; command: as of `check_kind`."""
     other = next(name for name in USES if name != kind)
-    return UserError(f"{place} is a {other}; `{USES[kind]}` needs a {kind}")
+    return UserError(f"{place} is a {other}; `{command or USES[kind]}` needs a {kind}")
 
 
 class _Head(pickle.Unpickler):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from augpipe.core.counts import label_of, parse_counts
+from augpipe.core.counts import label_of, parse_classes, parse_counts
 from augpipe.core.errors import UserError
 
 CLASSES = ("0", "a,b", "c=d")
@@ -49,3 +49,12 @@ def test_counts_of_some_rows(make_shapes) -> None:
 def test_a_misspelt_class_names_the_choices() -> None:
     with pytest.raises(UserError, match=r"unknown class 'catt' \(did you mean 'cat'\?\); choose from cat, dog"):
         label_of("catt", ("cat", "dog"))
+
+
+def test_classes_by_name_in_the_order_written() -> None:
+    assert parse_classes([], CLASSES) == [0, 1, 2]
+    assert parse_classes(["c=d, 0", "a,b"], CLASSES) == [2, 0, 1]
+    with pytest.raises(UserError, match="--classes names class '0' twice"):
+        parse_classes(["0", "c=d,0"], CLASSES)
+    with pytest.raises(UserError, match="unknown class '1'; choose from 0, a,b, c=d"):
+        parse_classes(["1"], CLASSES)

@@ -420,6 +420,15 @@ CASES = {
         "predict generator.pt pictures",
         "generator.pt is a generator; `augpipe predict` needs a classifier",
     ),
+    "a classifier to explore": (
+        "explore classifier.pt",
+        "classifier.pt is a classifier; `augpipe explore` needs a generator",
+    ),
+    "exploring an unknown class": ("explore generator.pt --classes a,eel", "unknown class 'eel'; choose from a, b, c"),
+    "exploring a class twice": ("explore generator.pt --classes a --classes b,a", "--classes names class 'a' twice"),
+    "exploring into words": ("explore generator.pt --out words", "the out folder words holds 'a.txt'"),
+    "exploring with a negative seed": ("explore generator.pt --seed=-1", "--seed must be 0 or more; got -1"),
+    "exploring a model whose images are gone": ("explore checkpoint-smote.pt", "no image set with SHA-256"),
     "images of an unknown class": ("generate generator.pt --counts eel=5", "unknown class 'eel'; choose from a, b, c"),
     "counts that are none": ("generate generator.pt --counts a=five", "--counts 'a=five' is not CLASS=NUMBER"),
     "one of several generators": (

@@ -94,6 +94,8 @@ class Config(AdversarialConfig):
 class DAGAN(FromTrain, Adversarial):
     """See the module docstring."""
 
+    not_decoded = "each image depends on a training image besides its latent"
+
     def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
         super().__init__(config, problem, runtime, seed)
         self.config = config

@@ -166,6 +166,7 @@ class Diffusion(NetworkGenerator):
     """See the module docstring."""
 
     not_truncated = Config.not_truncated
+    not_decoded = "its images depend on noise of every level"
 
     def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
         super().__init__(config, problem, runtime, seed)

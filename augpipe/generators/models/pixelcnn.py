@@ -62,6 +62,7 @@ class PixelCNN(NetworkGenerator):
     """See the module docstring."""
 
     not_truncated = Config.not_truncated
+    not_decoded = Config.not_truncated
 
     def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
         super().__init__(config, problem, runtime, seed)

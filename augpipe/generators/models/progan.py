@@ -241,11 +241,11 @@ class ProGAN(Adversarial):
         )
 
     @torch.no_grad()
-    def sample(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        """Sample the averaged generator, enlarging its images while it is below full resolution."""
+    def decode(self, latents: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """See `LatentGenerator`; images are enlarged while the averaged generator is below full resolution."""
         self._set_phase(self.ema.module)
-        images = super().sample(labels, rng)
-        factor = self.problem.spec.size // max(1, images.shape[2])
+        images = super().decode(latents, labels)
+        factor = self.problem.spec.size // images.shape[2]
         return images if factor <= 1 else images.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
 
     def _set_phase(self, net: nn.Module) -> None:

@@ -253,6 +253,22 @@ class StyleGAN(Adversarial):
         parts = zip(latents.split(SAMPLE_BATCH), labels.split(SAMPLE_BATCH), strict=True)
         return torch.cat([self._images(z, label, None) for z, label in parts])
 
+    @property
+    def not_shifted(self) -> str:
+        """The styles of each class have a mean."""
+        return ""
+
+    @torch.no_grad()
+    def shifted(self, latents: torch.Tensor, first: int, second: int, amount: float) -> torch.Tensor:
+        """See `LatentGenerator`; by the means of the styles, since latents are drawn alike for all classes."""
+        net, device = cast(GeneratorNet, self.ema.module), self.runtime.device
+        labels = torch.full((len(latents),), first, device=device)
+        with self.runtime.autocast():
+            styles = net.mapping(latents.to(device), labels)
+            styles = styles + amount * (net.style_means[second] - net.style_means[first])
+            images = net.synthesise(styles[:, None].expand(-1, net.layers, -1), None)
+        return to_uint8(images).cpu()
+
     def _images(self, z: torch.Tensor, labels: torch.Tensor, noise: Sequence[torch.Tensor] | None) -> torch.Tensor:
         net, device = cast(GeneratorNet, self.ema.module), self.runtime.device
         there = None if noise is None else [of_layer.to(device) for of_layer in noise]
