@@ -80,6 +80,14 @@ def test_other_folders_inside_of_classes_are_read(tmp_path: Path, paths: list[st
     assert typed(touched(tmp_path, *(f"{path}/0.png" for path in paths))).classes == classes
 
 
+def test_a_picture_beside_the_folders_does_not_hide_them(tmp_path: Path) -> None:
+    paths = [f"site{s}/{c}/{i}.png" for s in "AB" for c in ("pos", "neg") for i in range(2)]
+    with pytest.raises(UserError, match="either may be the classes") as caught:
+        typed(touched(tmp_path, *paths, "siteA/overview.png"))
+    images = typed(tmp_path, printed(str(caught.value))[0])
+    assert images.counts() == {"neg": 4, "pos": 4} and [one.id for one in images.bad] == ["siteA/overview.png"]
+
+
 def test_folders_of_which_some_lack_a_class_stop_too(tmp_path: Path) -> None:
     """As patients without a tumour."""
     with pytest.raises(UserError, match="either may be the classes"):

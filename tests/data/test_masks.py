@@ -20,6 +20,7 @@ MASKS = {
         ["A/masks/A-1.png", "A/masks/A-2.png", "B/masks/B-1.png"],
     ),
     "in a folder inside": (["a/1.png", "b/1.png"], ["a/Label/1_label.png", "b/Label/1.PNG"]),
+    "heat maps": (["a/1.png", "b/1.png"], ["a/grad-cam/1_cam.png", "b/1_heatmap.png"]),
     "below a split": (
         ["train/a/images/1.png", "train/b/images/1.png", "test/a/images/2.png", "test/b/images/2.png"],
         ["train/a/ground_truth/1.png", "test/b/ground_truth/2.png"],
@@ -41,7 +42,7 @@ def test_masks_stop_and_the_printed_pattern_leaves_out_only_these(
     touched(tmp_path, *pictures, *masks)
     layout = () if "split" in case and layout else layout
     with pytest.raises(
-        UserError, match=f"has {len(masks)} pictures that are by their names masks of others, such as "
+        UserError, match=f"has {len(masks)} pictures that are by their names masks or overlays of others, such as "
     ) as caught:
         typed(tmp_path, *layout)
     exclude, include = printed(str(caught.value))

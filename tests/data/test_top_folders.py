@@ -319,7 +319,7 @@ def test_folders_of_masks_are_no_class(tmp_path: Path) -> None:
         save(tmp_path / "dagm" / f"Class{i % 2}" / "Label" / f"{i:04d}_label.png", noise(100 + i))
     with pytest.raises(UserError, match=r"masks out with .*exclude=\[\"\*annotations/\*\"\]"):
         listed(tmp_path / "pets", False)
-    with pytest.raises(UserError, match="has 6 pictures that are by their names masks of others") as caught:
+    with pytest.raises(UserError, match="has 6 pictures that are by their names masks or overlays of others") as caught:
         listed(tmp_path / "dagm", False)
     assert len(listed(tmp_path / "dagm", False, **advised(str(caught.value)))) == 6
 

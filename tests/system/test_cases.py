@@ -56,7 +56,7 @@ CASES: dict[str, list[tuple[str, int, str]]] = {
     "13": [("inspect case/t.csv", 0, "24 images of 2 classes ! no such file")],
     "14": [("inspect case", 0, "24 images of 2 classes ! without PatientID ! no picture")],
     "15": [
-        ("inspect case", 2, "30 pictures that are by their names masks of others | source.exclude="),
+        ("inspect case", 2, "30 pictures that are by their names masks or overlays of others | source.exclude="),
         (
             "inspect case --set 'source.exclude=[*_mask.png]'",
             0,

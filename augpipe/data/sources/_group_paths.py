@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from augpipe.core.errors import UserError, several
-from augpipe.data.sources._originals import copies_of_originals, tracks
+from augpipe.data.sources._name_groups import copies_of_originals, tracks
 from augpipe.data.sources._template import Layout
 from augpipe.data.sources._unused import FEWEST, is_group_name, letters, like_groups
 

@@ -15,7 +15,7 @@ from augpipe.data.sources._unclear import UnclearFoldersError
 SHARED: Final = 0.5  # of the folders' names are in several top folders
 SHOWN: Final = 5
 FEWEST: Final = 4  # folders of persons
-MOSTLY: Final = 0.8  # of the files have such names
+MOSTLY: Final = 0.8  # of the files have such names, or are in folders inside of the classes
 
 
 def split_inside(paths: Sequence[str]) -> str:
@@ -39,10 +39,14 @@ def check_shared(paths: Sequence[str], template: str, where: str) -> None:
     was chosen. An explicit layout, or source.classes, skips this.
     """
     stem = stem_of(template)
-    depth, below = stem.split("/").index("{label}"), folders_below(paths, stem)
+    depth = stem.split("/").index("{label}")
+    inside = [path for path in paths if path.count("/") > stem.count("/")]  # but for a few beside the folders
+    if len(inside) < MOSTLY * len(paths):
+        return
+    below = folders_below(inside, stem)
     level, names = _first_level(below)
     tops: dict[str, set[str]] = {}
-    for path, folders in zip(paths, below, strict=True):
+    for path, folders in zip(inside, below, strict=True):
         tops.setdefault(path.split("/")[depth], set()).update(folders[level : level + 1])
     n = Counter(name for inner in tops.values() for name in inner)
     if len(tops) < 2 or not names or sum(count > 1 for count in n.values()) < max(2, SHARED * len(names)):

@@ -11,10 +11,15 @@ from typing import Final, NamedTuple
 from augpipe.core.errors import UserError, several
 from augpipe.data.sources._top_folders import patterns_option
 
-FOLDER: Final = re.compile(r"masks?|labels?|seg(mentations?)?|gt|ground[ _-]?truths?|annotations?", re.IGNORECASE)
-# A name that is another picture's and a word for its segmentation.
+FOLDER: Final = re.compile(
+    r"masks?|labels?|seg(mentations?)?|gt|ground[ _-]?truths?|annotations?"
+    r"|overlays?|heat[ _-]?maps?|grad[ _-]?cams?|saliency([ _-]?maps?)?",
+    re.IGNORECASE,
+)
+# A name that is another picture's and a word for its segmentation, or for what a model sees in it.
 MASK: Final = re.compile(
-    r"(.+?)([ _.-](?:masks?|seg|segm|segmentation|segmented|gt|groundtruth|labels?|annotations?|annotated|overlay))(?:[ _.-]?\d+)?",  # noqa: E501
+    r"(.+?)([ _.-](?:masks?|seg|segm|segmentation|segmented|gt|groundtruth|labels?|annotations?|annotated|overlay"
+    r"|heat[ _-]?map|(?:grad[ _-]?)?cam|saliency))(?:[ _.-]?\d+)?",
     re.IGNORECASE,
 )
 MOSTLY: Final = 0.8  # of the pictures in folders of a name have the names of others
@@ -43,7 +48,11 @@ def masks_text(masks: Sequence[Mask], paths: Sequence[str], exclude: Sequence[st
     patterns, known = sorted({mask.pattern for mask in masks}), {mask.path for mask in masks}
     others = [path for path in paths if path not in known and any(fnmatchcase(path, one) for one in patterns)]
     more = f" (and {several(len(others), 'other')}, such as {others[0]})" if others else ""
-    are = "that is by its name the mask of another" if len(masks) == 1 else "that are by their names masks of others"
+    are = (
+        "that is by its name a mask or overlay of another"
+        if len(masks) == 1
+        else "that are by their names masks or overlays of others"
+    )
     return (
         f"{several(len(masks), 'picture')} {are}, such as {masks[0].path}, and would be trained on as images: leave "
         f"such out with {patterns_option('exclude', [*exclude, *patterns])}{more}, or read them as images with "
