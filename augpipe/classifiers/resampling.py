@@ -27,32 +27,42 @@ def with_calibrated(
     means = np.stack([points.mean(0) for points in rich])
     covariances = np.stack([np.cov(points, rowvar=False) for points in rich])
     largest = int(np.bincount(train.labels).max())
-    parts, labels = [train.points], [train.labels]
+    parts, labels, roots = [train.points], [train.labels], dict[tuple[int, ...], Array]()
     for label in classes[1]:
         support = train.of(int(label))
         each = np.bincount(np.arange(largest - len(support)) % len(support), minlength=len(support))
         for point, n in zip(support, each, strict=True):
             if n:
-                mean, covariance = calibrated_statistics(point, means, covariances, neighbours, dispersion)
-                # A mean of covariances is one; rounding would warn that it is not.
-                drawn = rng.multivariate_normal(mean, covariance, n, method="eigh", check_valid="ignore")
-                parts.append(drawn)
+                nearest = nearest_rich(point, means, neighbours)
+                mean, covariance = calibrated_statistics(point, means[nearest], covariances[nearest], dispersion)
+                # Rare features with the same neighbours share a covariance, whose root takes longest.
+                key = tuple(nearest.tolist())
+                if key not in roots:
+                    roots[key] = _root(covariance)
+                parts.append(mean + rng.standard_normal((n, len(mean))) @ roots[key].T)
                 labels.append(np.full(n, label))
     return Features(np.concatenate(parts), np.concatenate(labels))
 
 
-def calibrated_statistics(
-    point: Array, means: Array, covariances: Array, neighbours: int, dispersion: float
-) -> tuple[Array, Array]:
-    """Mean (F,) and covariance (F,F) of a rare feature's class, from the k nearest rich classes.
+def nearest_rich(point: Array, means: Array, neighbours: int) -> Labels:
+    """Rows of the means (R,F) nearest to a rare feature, by -|m_i - x|² (Yang, Liu & Xu 2021, eq. 4 and 5)."""
+    return np.argsort(((means - point) ** 2).sum(1), kind="stable")[:neighbours]
 
-    Nearest by -|m_i - x|² (Yang, Liu & Xu 2021, eq. 4 and 5); mean (Σ m_i + x) / (k + 1) and covariance Σ S_i / k +
-    alpha, alpha being added to every element (eq. 6). means: (R,F). covariances: (R,F,F).
+
+def calibrated_statistics(point: Array, means: Array, covariances: Array, dispersion: float) -> tuple[Array, Array]:
+    """Mean (F,) and covariance (F,F) of a rare feature's class, from its k nearest rich ones.
+
+    Mean (Σ m_i + x) / (k + 1), and covariance Σ S_i / k + alpha, alpha being added to every element (Yang, Liu & Xu
+    2021, eq. 6). means: (k,F). covariances: (k,F,F).
     """
-    distances = ((means - point) ** 2).sum(1)
-    nearest = np.argsort(distances, kind="stable")[:neighbours]
-    mean = (means[nearest].sum(0) + point) / (len(nearest) + 1)
-    return mean, covariances[nearest].mean(0) + dispersion
+    return (means.sum(0) + point) / (len(means) + 1), covariances.mean(0) + dispersion
+
+
+def _root(covariance: Array) -> Array:
+    """A with A A' = covariance; eigenvalues below 0 are rounding."""
+    values, vectors = np.linalg.eigh(covariance)
+    root: Array = vectors * np.sqrt(values.clip(0))
+    return root
 
 
 def resampled(train: Features, method: str, neighbours: int, seed: int) -> Features:

@@ -20,7 +20,7 @@ from augpipe.classifiers.heads import Calibrated, Retrained, TauNormalised, head
 from augpipe.classifiers.mixing import Mixture
 from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.classifiers.refit import refit
-from augpipe.classifiers.resampling import calibrated_statistics, resampled, with_calibrated
+from augpipe.classifiers.resampling import calibrated_statistics, nearest_rich, resampled, with_calibrated
 from augpipe.core.errors import UserError
 from augpipe.pipeline.arm import Arm
 
@@ -122,7 +122,10 @@ def test_statistics_of_a_rare_feature_are_those_of_the_paper() -> None:
     """Equations 4 to 6 by hand: the two nearest of three rich classes, and the feature itself."""
     means = np.array([[0.0, 0.0], [4.0, 0.0], [100.0, 0.0]])
     covariances = np.stack([np.eye(2), 3 * np.eye(2), 50 * np.eye(2)])
-    mean, covariance = calibrated_statistics(np.array([2.0, 3.0]), means, covariances, 2, 0.21)
+    point = np.array([2.0, 3.0])
+    near = nearest_rich(point, means, 2)
+    assert sorted(near) == [0, 1] and list(nearest_rich(point, means, 9)[-1:]) == [2]
+    mean, covariance = calibrated_statistics(point, means[near], covariances[near], 0.21)
     assert np.allclose(mean, [2.0, 1.0])
     assert np.allclose(covariance, [[2.21, 0.21], [0.21, 2.21]])
 
@@ -134,7 +137,7 @@ def test_calibration_fills_rare_classes_with_features_of_these_statistics() -> N
     drawn = filled.of(2)[1:]
     rich = np.stack([data.train.of(label).mean(0) for label in (0, 1)])
     covariances = np.stack([np.cov(data.train.of(label), rowvar=False) for label in (0, 1)])
-    mean, covariance = calibrated_statistics(data.train.of(2)[0], rich, covariances, 2, 0.1)
+    mean, covariance = calibrated_statistics(data.train.of(2)[0], rich, covariances, 0.1)
     assert np.allclose(drawn.mean(0), mean, atol=0.07)
     assert np.allclose(np.cov(drawn, rowvar=False), covariance, atol=0.1)
 
