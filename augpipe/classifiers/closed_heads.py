@@ -22,14 +22,14 @@ def best_on_val(candidates: Sequence[LinearHead], data: HeadData) -> LinearHead:
 
 
 def tau_normalised(base: LinearHead, tau: float) -> LinearHead:
-    """Weights w_c / |w_c|^tau (Kang et al. 2020, eq. 4), and the bias divided alike."""
+    """Weights w_c / |w_c|^tau (Kang et al. 2020, section 4), and the bias divided alike."""
     norms = np.linalg.norm(base.weight, axis=1)
     factors = np.where(norms > 0, norms, 1.0) ** -tau
     return LinearHead(factors[:, None] * base.weight, factors * base.bias, chosen={"tau": tau})
 
 
 def nearest_mean(data: HeadData, *, cosine: bool) -> LinearHead:
-    """Logits -d(x, m_c) / T up to a constant, with T of the highest likelihood on val (Mensink et al. 2013, eq. 2).
+    """Logits -d(x, m_c) / T up to a constant, with T of the highest likelihood on val (Mensink et al. 2013).
 
     Half the squared distance is x·x/2 - x·m_c + m_c·m_c/2, of which the first term is the same for every class; the
     cosine distance is 1 - cos(x, m_c).

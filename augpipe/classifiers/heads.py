@@ -56,7 +56,7 @@ heads: Registry[type[Head]] = Registry("head")
 @heads.register("crt")
 class Retrained(SoftmaxHead):
     """Classifier re-training: the head is initialised again and trained with class-balanced sampling, the rest of the
-    classifier stays (cRT, Kang et al. 2020, section 4.1)."""
+    classifier stays (cRT, Kang et al. 2020, section 4)."""
 
     kind: str = "crt"
     """Name of the head."""
@@ -70,8 +70,8 @@ class Retrained(SoftmaxHead):
 
 @heads.register("tau")
 class TauNormalised(Head):
-    """The trained head with weights w_c / |w_c|^tau (tau-normalisation, Kang et al. 2020, eq. 4), since the norms grow
-    with the size of the class. The paper leaves the bias out; here it is divided alike, so that tau = 0 changes
+    """The trained head with weights w_c / |w_c|^tau (tau-normalisation, Kang et al. 2020, section 4), since the norms
+    grow with the size of the class. The paper leaves the bias out; here it is divided alike, so that tau = 0 changes
     nothing."""
 
     kind: str = "tau"
@@ -90,7 +90,7 @@ class TauNormalised(Head):
 
 @heads.register("ncm")
 class NearestMean(OfFeatures):
-    """Nearest class mean: p(c|x) in proportion to exp(-d(x, mean of c) / T) (Mensink et al. 2013, eq. 2; Kang et al.
+    """Nearest class mean: p(c|x) in proportion to exp(-d(x, mean of c) / T) (Mensink et al. 2013; Kang et al.
     2020). T is chosen on val by log-likelihood, which changes no class."""
 
     kind: str = "ncm"
