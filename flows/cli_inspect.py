@@ -12,7 +12,7 @@ from augpipe.core.registry import kinds_in
 from .command_line import Json, Out, Sets
 from .output import print_json, print_line
 
-LISTS: Final = ("families", "sources", "metrics", "checks", "classifiers", "losses", "transforms")
+LISTS: Final = ("families", "sources", "metrics", "checks", "classifiers", "losses", "heads", "transforms")
 
 
 def inspect(source: Path, /, *, set_: Sets = (), json: Json = False, out: Out = None) -> None:
@@ -41,12 +41,12 @@ def inspect(source: Path, /, *, set_: Sets = (), json: Json = False, out: Out = 
 
 
 def list_(what: str, /) -> None:
-    """List the available families, sources, metrics, checks, classifiers, losses or transforms.
+    """List the available families, sources, metrics, checks, classifiers, losses, heads or transforms.
 
     Parameters
     ----------
     what
-        families, sources, metrics, checks, classifiers, losses or transforms.
+        families, sources, metrics, checks, classifiers, losses, heads or transforms.
     """
     if what not in LISTS:
         raise unknown("list", what, LISTS)
@@ -66,6 +66,10 @@ def _names(what: str) -> Iterable[str]:
         from augpipe.classifiers.losses import losses
 
         return losses
+    if what == "heads":
+        from augpipe.classifiers.heads import heads
+
+        return heads
     if what == "metrics":
         from augpipe.classifiers import scores
         from augpipe.synthetic import options as synthetic

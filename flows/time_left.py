@@ -26,6 +26,7 @@ STAGES: Final = {
     "choose": SEARCHES,
     "mix": "mixes",
     "train_classifier": CLASSIFIERS,
+    "train_head": CLASSIFIERS,
     "score": SCORES,
 }
 

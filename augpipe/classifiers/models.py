@@ -25,7 +25,7 @@ class Shape:
     """Parameters of an architecture: input channels (image and origin flag), classes, width multiple.
 
     scale: of a cosine head; None for a linear head. pretrained: shaped for published weights. apart: a second set of
-    batch norms, for synthetic images.
+    batch norms, for synthetic images. power: of the features before a linear head; None for 1.
     """
 
     channels: int
@@ -34,6 +34,7 @@ class Shape:
     scale: float | None = None
     pretrained: bool = False
     apart: bool = False
+    power: float | None = None
 
 
 class CosineLinear(nn.Linear):
@@ -49,6 +50,28 @@ class CosineLinear(nn.Linear):
         return self.scale * F.linear(F.normalize(x.float()), weight)
 
 
+class PowerLinear(nn.Linear):
+    """Linear head of powers: features x (N,F) → W · sign(x) |x|^power + b, (N,K)."""
+
+    def __init__(self, features: int, classes: int, power: float) -> None:
+        super().__init__(features, classes)
+        self.power = power
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        x = x.float()
+        return super().forward(x.sign() * x.abs() ** self.power)
+
+
+def head_of(shape: Shape, features: int) -> nn.Linear:
+    """The head of a shape: features (N,F) → logits (N,K)."""
+    if shape.scale is not None:
+        return CosineLinear(features, shape.classes, shape.scale)
+    if shape.power is not None:
+        return PowerLinear(features, shape.classes, shape.power)
+    return nn.Linear(features, shape.classes)
+
+
 class Classifier(nn.Module):
     """trunk: (N,C,H,W) in [-1,1] → features (N,F); head: features → logits (N,K)."""
 
@@ -57,11 +80,7 @@ class Classifier(nn.Module):
         self.shape = shape
         self.trunk = trunk
         self.dropout = Dropout(dropout)
-        self.head = (
-            nn.Linear(features, shape.classes)
-            if shape.scale is None
-            else CosineLinear(features, shape.classes, shape.scale)
-        )
+        self.head = head_of(shape, features)
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """Penultimate activations (N,F), float32."""

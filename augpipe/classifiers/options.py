@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from augpipe.classifiers.heads import AnyHead, OfFeatures, TauNormalised
 from augpipe.classifiers.losses import AnyLoss, CrossEntropy
 from augpipe.classifiers.plans import By, Fill, Share
 from augpipe.core.errors import UserError, choices, unknown
@@ -168,6 +169,10 @@ class Mix(Strict):
     a JSON or YAML file. null: none. Names may have symmetries, as in `elastic+fliplr+rot90`: left-right mirrors
     (`fliplr`), up-down mirrors (`flipud`), half turns (`rot180`), quarter turns (`rot90`), each as often as not."""
 
+    head: AnyHead | None = None
+    """Replace the last layer after the training, by one that is fitted to the features of the real train images: a
+    name, or a mapping of `kind` and its options. null: the trained one stays."""
+
     origin_flag: bool = False
     """Give the classifier one more input channel: 1 for synthetic images, 0 for real ones and at test (Antoniou et al.
     2017)."""
@@ -193,6 +198,17 @@ class Mix(Strict):
             raise ValueError(f"alpha: {self.alpha:g} has no effect with blend: none")
         if self.norms_apart and self.blend != "none":
             raise ValueError("norms_apart: true needs blend: none, since a blended image is neither real nor synthetic")
+        return self
+
+    @model_validator(mode="after")
+    def _head_fits(self) -> Mix:
+        if isinstance(self.head, OfFeatures) and self.transform is None:
+            refuse_changed(self.head, ["views"], "with transform: null")
+        if isinstance(self.head, TauNormalised) and self.loss.scale is not None:
+            raise ValueError(
+                f"head: tau scales the weights of a linear head, and loss: {self.loss.kind} trains a cosine head, of "
+                "which only directions count; set the loss's scale to null, or choose another head"
+            )
         return self
 
 

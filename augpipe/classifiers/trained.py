@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ def state_of(trained: Trained, options: ClassifierOptions) -> dict[str, Any]:
     return {
         "weights": trained.net.state_dict(),
         "options": options.model_dump(mode="json"),
-        "shape": [shape.channels, shape.classes, shape.width, shape.scale, shape.pretrained, shape.apart],
+        "shape": list(astuple(shape)),
         "origin_flag": trained.origin_flag,
         "best_step": trained.best_step,
     }

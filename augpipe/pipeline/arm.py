@@ -63,6 +63,11 @@ class Arm(Strict):
     @model_validator(mode="after")
     def _synthetic_options_need_a_generator(self) -> Arm:
         default, share, fill = Mix(), self.mix.share, self.mix.fill
+        if self.generator is not None and self.mix.head is not None:
+            raise ValueError(
+                f"mix.head of arm {self.name!r} is fitted to the features of real images alone, so an arm with a "
+                "generator has none; remove the head or the generator"
+            )
         if self.generator is not None and _is_zero(share) and self.mix.beside is None:
             raise ValueError(
                 f"mix.share of arm {self.name!r} is 0, so the images of its generator are not used; set it above 0 or "

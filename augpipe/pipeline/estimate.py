@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from augpipe.classifiers.heads import OfFeatures
 from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.comparison.finalists import Finalists
 from augpipe.generators.options import GeneratorConfig
@@ -36,6 +37,7 @@ CHECKED: Final = 1e-3  # of a candidate, besides its drawing and its features
 # Of a measurement, of each of its images, and of each pair of them: 1.0 s of processor time for 640 images on a core
 # that takes 0.57 times PYTHON (the set `digits` of bench_plan), 74 s for 20,000 (docs/results/speed.md).
 FIDELITY: Final = (0.8, 1.4e-3, 1.15e-7)
+HEAD: Final = 2.0  # a head's own training
 DIVERSE: Final = 8  # images of a class whose diversity is measured at a tick
 PARENT: Final = 700_000_000  # bytes of the command and its server
 FILES: Final = 30_000_000  # bytes of databases and report
@@ -202,6 +204,7 @@ TITLES: Final = {
     "synthesize": "synthetic images and their checks",
     "choose": "search of the mix",
     "train_classifier": "classifiers of the arms",
+    "train_head": "heads of classifiers",
     "measure": "fidelity and memorisation",
 }
 
@@ -248,6 +251,17 @@ class _Seconds:
     ) -> float:
         mix: Mix = recipe.inputs[1]
         return self._training(options, mix.transform, options.steps, evaluations=options.evaluations)
+
+    def train_head(
+        self, prepared: Prepared, recipe: Task, base: Task, options: ClassifierOptions, arm: str, seed: int
+    ) -> float:
+        mix: Mix = recipe.inputs[1]
+        if not isinstance(mix.head, OfFeatures):
+            return self._costs.predicted * self._images.number("val")
+        views = mix.head.views if mix.transform is not None else 1
+        drawn = views * self._images.number("train") / options.batch * self._costs.batch[name_of(mix.transform)]
+        shown = self._costs.predicted * (views * self._images.number("train") + self._images.number("val"))
+        return drawn + shown + self._speed * HEAD
 
     def choose(
         self, prepared: Prepared, mix: Mix, synthetic: Task, reference: Task, options: ClassifierOptions, seed: int

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from augpipe.core.notebook import Progress, Silent
 from augpipe.pipeline import cache
 from augpipe.pipeline.arm import Arm
+from augpipe.pipeline.classifier_calls import call_classifiers
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import Synthetic, TrainedGenerator, TrainingSpec
@@ -76,6 +77,8 @@ STAGES: Mapping[str, cache.Stage] = {
     "synthetic": synthesize,
     "chosen": choose,
     "recipe": mix,
+    "base_recipe": mix,
+    "base": train_classifier,
     "classifier": train_classifier,
     "scored": score,
 }
@@ -192,17 +195,7 @@ def _call_arms(runs: Runs, experiment: Experiment, arms: Sequence[Arm], call: Ca
         _call_recipe(runs, experiment, runs.arms[arm.name, seed], call)
     every = [one for key in keys for one in _with_more(runs, *key, more)]
     trained = [run for run in every if run.scored is None]
-    for run in trained:
-        run.classifier = call(
-            train_classifier,
-            run.prepared,
-            run.recipe,
-            experiment.classifier,
-            run.arm.name,
-            run.seed,
-            title=f"classifier {_title(run)}",
-            total=experiment.classifier.steps,
-        )
+    call_classifiers(experiment, every, call)
     for run in trained:
         title, shift = f"score {_title(run)}", run.prepared.shift
         if shift is None:
@@ -220,7 +213,9 @@ def _with_more(runs: Runs, arm: Arm, seed: int, more: More) -> Iterator[ArmRun]:
     first = runs.arms[arm.name, seed]
     yield first
     for other in more.get((arm.name, seed), ()):
-        runs.arms[arm.name, other] = replace(first, seed=other, classifier=None, scored=None)
+        runs.arms[arm.name, other] = replace(
+            first, seed=other, base_recipe=None, base=None, classifier=None, scored=None
+        )
         yield runs.arms[arm.name, other]
 
 

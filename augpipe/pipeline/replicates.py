@@ -57,7 +57,7 @@ def _seconds(runs: Runs, of: list[ArmRun]) -> tuple[float, float]:
         seconds = [runs.generators[name, run.seed].trained.time.seconds for name in run.arm.generators]
         drawn = run.synthetic.time.seconds if run.synthetic is not None else 0.0
         generators.append(sum(seconds) + drawn)
-        classifiers.append(run.classifier.time.seconds if run.classifier is not None else 0.0)
+        classifiers.append(sum(one.time.seconds for one in (run.base, run.classifier) if one is not None))
     return float(np.mean(generators)), float(np.mean(classifiers))
 
 

@@ -58,6 +58,8 @@ class ArmRun:
     synthetic: Synthetic | None = None
     chosen: Choice | None = None
     recipe: Recipe | None = None
+    base_recipe: Recipe | None = None  # of the classifier whose head is replaced, unless it is another arm's
+    base: TrainedClassifier | None = None  # the classifier whose head is replaced
     classifier: TrainedClassifier | None = None
     scored: Scored | None = None
 
@@ -108,7 +110,7 @@ class Runs:
 RESULTS: Mapping[type, tuple[str, ...]] = {
     ReferenceRun: ("reference",),
     GeneratorRun: ("pooled", "classes", "trained", "measured"),
-    ArmRun: ("by_generator", "synthetic", "chosen", "recipe", "classifier", "scored"),
+    ArmRun: ("by_generator", "synthetic", "chosen", "recipe", "base_recipe", "base", "classifier", "scored"),
 }
 
 
@@ -129,7 +131,7 @@ def training_seconds(runs: Runs, seeds: Collection[int]) -> float:
     arms = [run for (_, seed), run in runs.arms.items() if seed in seeds]
     results = [
         *(one for run in generators for one in (run.trained, run.pooled, *run.classes)),
-        *(one for run in arms for one in (run.synthetic, run.chosen, run.classifier, *run.by_generator)),
+        *(one for run in arms for one in (run.synthetic, run.chosen, run.base, run.classifier, *run.by_generator)),
     ]
     times = [one.time for one in results if one is not None]
     total, end = 0.0, 0.0

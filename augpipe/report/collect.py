@@ -177,8 +177,8 @@ def _arm_result(experiment: Experiment, runs: Runs, arm: Arm) -> ArmResult:
 
 
 def _seconds(runs: Runs, run: ArmRun) -> float:
-    """Time of an arm's classifier, search, synthesis and generators."""
-    parts = [run.classifier, run.synthetic, run.chosen]
+    """Time of an arm's classifier with that whose head it replaced, search, synthesis and generators."""
+    parts = [run.base, run.classifier, run.synthetic, run.chosen]
     generators = [runs.generators[name, run.seed].trained for name in run.arm.generators]
     return sum(part.time.seconds for part in (*parts, *generators) if part is not None)
 

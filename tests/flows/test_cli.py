@@ -16,7 +16,7 @@ from pictures import noise, save
 from slow_nets import use
 from tiny import CONFIG, ROOT, augpipe, environment
 
-from augpipe.classifiers import losses, transforms
+from augpipe.classifiers import heads, losses, transforms
 from augpipe.synthetic import curation
 
 
@@ -70,6 +70,7 @@ def test_list(place, monkeypatch, capsys) -> None:
         "families": ("acgan", sorted(path.stem for path in models)),
         "checks": ("blank", curation.checks),
         "losses": ("focal", losses.losses),
+        "heads": ("crt", heads.heads),
         "transforms": ("light", transforms.policies),
     }
     for what, (one, names) in expected.items():

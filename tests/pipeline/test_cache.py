@@ -21,7 +21,7 @@ from tiny import ROOT
 from augpipe.classifiers.options import Mix
 from augpipe.core import fingerprints as code
 from augpipe.core.refs import Ref, SplitRefs
-from augpipe.pipeline import cache, graph
+from augpipe.pipeline import cache, classifier_calls, graph
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import (
@@ -36,7 +36,7 @@ from augpipe.pipeline.records import (
     TrainingSpec,
 )
 from augpipe.pipeline.stages import measure as measuring
-from augpipe.pipeline.stages import mix, prepare, score, synthesize, train_classifier, train_generator
+from augpipe.pipeline.stages import mix, prepare, score, synthesize, train_classifier, train_generator, train_head
 
 OF_AN_ARM = ("mix", "classifier", "score")
 ARMS = ("real", "classic", "smote", "acgan")
@@ -253,6 +253,7 @@ STAGES: tuple[Callable[..., Any], ...] = (
     mix.choose,
     mix.mix,
     train_classifier.train_classifier,
+    train_head.train_head,
     score.score,
     score.score_with_shift,
 )
@@ -281,7 +282,7 @@ def test_no_stage_but_the_first_is_given_the_experiment() -> None:
 
 def test_the_graph_calls_no_other_stage() -> None:
     """The table above is whole: every function of the stages' modules that takes a context and gives a record."""
-    modules = (measuring, mix, score, synthesize, train_classifier, train_generator)
+    modules = (measuring, mix, score, synthesize, train_classifier, train_generator, train_head)
     public = {
         f
         for module in modules
@@ -291,7 +292,8 @@ def test_the_graph_calls_no_other_stage() -> None:
     }
     # Of images in memory, which no key can hold: for the two stages that measure stored ones.
     assert public - {measuring.measure_set} == set(STAGES)
-    called = public.intersection(f for f in vars(graph).values() if inspect.isfunction(f))
+    calling = (*vars(graph).values(), *vars(classifier_calls).values())
+    called = public.intersection(f for f in calling if inspect.isfunction(f))
     assert called == set(STAGES) - {measuring.measure_synthetic}  # which `balance` calls
 
 

@@ -150,3 +150,20 @@ def test_the_nets_are_timed_here_and_in_processes_of_their_own() -> None:
         assert timed.step + timed.batch[""] > 0 and timed.predicted > 0 and timed.memory > 10**8
         assert timed.generators["cgan"].shown > 0 == timed.generators["smote"].shown
     assert not any(process.is_alive() for process in timers._processes)
+
+
+def test_a_head_takes_no_training_of_a_classifier_but_views_of_train() -> None:
+    """One seed; 80 images of train in four views, and 14 of val."""
+    light = {"name": "light", "mix": {"transform": "light"}}
+    head = {"name": "lda", "mix": {"transform": "light", "head": "lda"}}
+    one = build({**VALUES, "generators": {}, "arms": [light], "baseline": "light", "seeds": 1})
+    both = build({**VALUES, "generators": {}, "arms": [light, head], "baseline": "light", "seeds": 1})
+
+    def difference(**changes: Any) -> float:
+        of = [estimate(each, IMAGES, costs(**changes), 1, 1, servers=False).seconds for each in (one, both)]
+        return of[1] - of[0]
+
+    assert difference() == pytest.approx(2)  # its own training
+    assert difference(step=0.01) == pytest.approx(2)
+    # Besides, its scores on val and test.
+    assert difference(predicted=0.01) == pytest.approx(2 + (4 * 80 + 14 + 14 + 28) * 0.01)

@@ -7,11 +7,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from jobs import Work, make_work
 from reuse import go, job
 
-from augpipe.core.store import load_table
+from augpipe.classifiers.trained import from_state, predict
+from augpipe.core.store import load_images, load_state, load_table
 from augpipe.pipeline import cache
 from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.graph import call_stages, local
@@ -19,6 +21,7 @@ from augpipe.pipeline.records import Prepared
 from augpipe.pipeline.runs import Runs, resolve
 from augpipe.pipeline.stages.synthesize import synthesize
 
+REAL = "{name: real}"
 SMOTE = "{name: smote, generator: smote, mix: {share: 0.3}}"
 # Arms that differ in nothing but the share have the same plan.
 TWIN = "{name: twin, generator: smote, mix: {share: 0.1}}"
@@ -215,3 +218,40 @@ def scores_of(place: Path, arms: tuple[str, ...]) -> dict[str, str]:
         name: load_table(run.scored.table).drop(columns="arm", errors="ignore").to_csv()
         for (name, _), run in runs.arms.items()
     }
+
+
+def titles(work: Work, prepared: Prepared) -> list[str]:
+    """Titles of the calls, none of them made."""
+    calls: list[str] = []
+
+    def call(stage: cache.Stage, *inputs: Any, title: str, total: float | None = None) -> str:
+        calls.append(title)
+        return title
+
+    call_stages(work.experiment, {0: prepared}, call)
+    return [title for title in calls if title.startswith(("classifier", "head"))]
+
+
+def test_heads_replace_those_of_the_arm_without_one(work: Work, prepared: Prepared) -> None:
+    """Without such an arm, one classifier is trained for several heads."""
+    heads = ("{name: tau, mix: {sampler: sqrt, head: tau}}", "{name: lda, mix: {sampler: sqrt, head: lda}}")
+    base = "{name: sqrt, mix: {sampler: sqrt}}"
+    first, replaced = ["classifier real, seed 0"], ["head tau, seed 0", "head lda, seed 0"]
+    assert titles(work.set(with_arms(REAL, *heads, base)), prepared) == [*first, "classifier sqrt, seed 0", *replaced]
+    assert titles(work.set(with_arms(REAL, *heads)), prepared) == [
+        *first,
+        "classifier the base of tau, seed 0",
+        *replaced,
+    ]
+
+
+def test_the_stored_classifier_with_a_head_gives_the_stored_scores(work: Work, prepared: Prepared) -> None:
+    one = work.set(with_arms(REAL, "{name: lda, mix: {head: lda}}"))
+    runs = call_stages(one.experiment, {0: prepared}, local(one.context))
+    real, lda = (runs.arms[name, 0] for name in ("real", "lda"))
+    assert lda.base == real.classifier
+    trained = from_state(load_state(lda.classifier.state), one.runtime)
+    predicted = predict(trained, load_images(prepared.splits.test), one.runtime)
+    stored = load_state(lda.scored.probabilities)["test"].numpy()
+    assert np.array_equal(predicted, stored)
+    assert not np.array_equal(load_state(real.scored.probabilities)["test"].numpy(), stored)

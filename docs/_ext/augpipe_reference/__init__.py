@@ -21,6 +21,7 @@ def pages() -> dict[str, str]:
         "sources": kinds.sources_page(),
         "families": kinds.families_page(),
         "losses": kinds.losses_page(),
+        "heads": kinds.heads_page(),
         "transforms": kinds.transforms_page(),
         "classifiers": kinds.classifiers_page(),
         "metrics": kinds.metrics_page(),

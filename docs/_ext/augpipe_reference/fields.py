@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from augpipe.classifiers.heads import Head
 from augpipe.classifiers.losses import Loss
 from augpipe.core.schema import KindConfig
 from augpipe.data.imbalance import Profile
@@ -25,6 +26,7 @@ PAGES: Mapping[type[BaseModel], tuple[str, str]] = {
     GeneratorConfig: ("a generator family", "families.md"),
     KindConfig: ("a source", "sources.md"),
     Loss: ("a loss", "losses.md"),
+    Head: ("a head", "heads.md"),
     Profile: ("an imbalance profile", "imbalance.md"),
 }
 _PLAIN = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from augpipe.classifiers import losses, models, objective, options, scores, transforms
+from augpipe.classifiers import heads, losses, models, objective, options, scores, transforms
 from augpipe.core.registry import kinds_in, load_kind
 from augpipe.generators import families
 from augpipe.generators.options import FAMILIES, GeneratorConfig
@@ -105,6 +105,15 @@ def losses_page() -> str:
         sections.append(section(f"`{name}`", prose(docstring(model)), table_of_own))
     weights = section("Class weights", prose(docstring(objective.class_weights)))
     return document("Losses", prose(docstring(losses)), *sections, weights)
+
+
+def heads_page() -> str:
+    """Each head with its options."""
+    sections = []
+    for name, model in heads.heads.items():
+        options = [key for key in model.model_fields if key != "kind"]
+        sections.append(section(f"`{name}`", prose(docstring(model)), field_table(model, options)))
+    return document("Heads", prose(docstring(heads)), *sections)
 
 
 def _functions(title: str, intro: str, items: Iterable[tuple[str, Any]], name: str) -> str:
