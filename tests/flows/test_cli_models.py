@@ -77,14 +77,6 @@ def test_from_a_run_to_images_and_predictions(single: Ran, tmp_path: Path) -> No
     assert none.status == 2 and "no image passed the run's checks" in none.err
     assert not (tmp_path / "five").exists()
 
-    look = run("explore", str(single.folder), "--generator", "acgan", "--classes", "8,7", "--out", "look", "--json")
-    assert look.status == 0 and (tmp_path / "look" / "explore.html").is_file(), look.err
-    values = json.loads(look.out)
-    assert (values["generator"], values["classes"], values["out"]) == ("acgan", ["8", "7"], "look")
-    assert {name for name, why in values["sections"].items() if why} == {"arithmetic", "nearest"}
-    look = run("explore", "run", "--generator", "acgan", "--out", "look-2", home=single.home)
-    assert look.out.strip() == "look-2/explore.html" and len(list((tmp_path / "look-2" / "nearest").iterdir())) == 10
-
     script = run("export", "run", "--format", "torchscript")
     assert script.status == 0 and script.out.strip() == "classifier: classifier-torchscript.pt"
     assert zipfile.is_zipfile(tmp_path / "classifier-torchscript.pt")
