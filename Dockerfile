@@ -13,7 +13,8 @@ COPY augpipe /source/augpipe
 COPY flows /source/flows
 RUN pip install "/source[medical,servers]" && rm -r /source
 
-RUN useradd --create-home augpipe && mkdir /data /work && chown augpipe /data /work
+# Writable for every user: `docker run --user` has any number.
+RUN useradd --create-home augpipe && mkdir -m 1777 /data /work
 USER augpipe
 VOLUME /data
 WORKDIR /work

@@ -68,8 +68,8 @@ def export(
 def check_exportable(place: Path) -> None:
     """UserError for what is no model, and for a family that cannot be exported; without importing torch."""
     from augpipe.generators.preview import check_exported
-    from augpipe.pipeline.model_places import check_model, family_of, head_of
+    from augpipe.pipeline.model_places import check_model, config_of, head_of
 
     head = head_of(place)
     check_model(place, head)
-    check_exported(family_of(head))
+    check_exported(config_of(head))

@@ -80,14 +80,14 @@ class GenerateOptions:
         from augpipe.core.counts import check_available, parse_counts
         from augpipe.core.files import check_space
         from augpipe.generators.preview import check_stored_images, check_truncated
-        from augpipe.pipeline.model_places import GENERATOR, check_kind, family_of, head_of, spec_of
+        from augpipe.pipeline.model_places import GENERATOR, check_kind, config_of, head_of, spec_of
 
         head = head_of(place)
         check_kind(place, head, GENERATOR)
         if self.truncation != 1:
-            check_truncated(family_of(head))
+            check_truncated(config_of(head))
         if place.is_file() and "path" not in head.get("train", {"path": ""}):
-            check_stored_images(family_of(head), head["train"]["sha256"], home() / "store")
+            check_stored_images(config_of(head), head["train"]["sha256"], home() / "store")
         if "classes" in head:
             counts, spec = parse_counts(self.counts, head["classes"]), spec_of(head)
             if "available" in head and not self.checked:

@@ -33,7 +33,6 @@ EXTRAS: Final = {
     "torch-fidelity": "fidelity",
     "prefect-dask": "distributed",
     "psycopg2-binary": "servers",
-    "psutil": "servers",
     "onnx": "onnx",
     "onnxscript": "onnx",
     "onnxruntime": "onnx",

@@ -1,18 +1,24 @@
-"""Whether MLflow's default database knows a model or run; without importing MLflow, which takes seconds."""
+"""Whether MLflow's default database or server knows a model or run; without importing MLflow, which takes seconds."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sqlite3
-from contextlib import closing
+from base64 import b64encode
+from contextlib import closing, suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import Final
+from urllib.error import HTTPError
+from urllib.parse import quote, urlsplit
+from urllib.request import Request, urlopen
 
-from augpipe.core.errors import UserError, unknown
+from augpipe.core.errors import UserError, one_line, unknown
 from augpipe.core.home import home
 
-from .addresses import check_tracking
+from .addresses import WEB, check_tracking
 
 NAMED: Final = "registered model"
 # Form of an address → what it names, the table and the column that have it.
@@ -21,15 +27,27 @@ TABLES: Final = (
     (r"models:/([^/@]+)", "logged model", "logged_models", "model_id"),
     (r"runs:/([^/]+)/.*", "run", "runs", "run_uuid"),
 )
+# Form of an address → where MLflow's REST API has it.
+PAGES: Final = (
+    (r"models:/([^/@]+)@([^/]+)", "registered-models/alias?name={}&alias={}"),
+    (r"models:/([^/@]+)/(\d+)", "model-versions/get?name={}&version={}"),
+    (r"models:/([^/@]+)/.*", "registered-models/get?name={}"),
+    (r"models:/([^/@]+)", "logged-models/{}"),
+    (r"runs:/([^/]+)/.*", "runs/get?run_id={}"),
+)
+MISSING: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+PATIENCE: Final = 5.0  # seconds; a server that is slow is asked again by MLflow
 
 
 def check_logged(address: str) -> None:
-    """UserError if MLflow's server does not answer, or its default database has no such model or run.
+    """UserError if MLflow's server does not answer, or it or the default database has no such model or run.
 
     Anything else about the address is checked when the model is downloaded.
     """
     check_tracking()
-    if os.environ.get("MLFLOW_TRACKING_URI"):
+    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        if urlsplit(uri).scheme in WEB and (reason := _refusal(uri, address)):
+            raise UserError(f"cannot get {address} from MLflow: {one_line(reason)[:200]}")
         return
     database = home() / "mlflow.db"
     if not database.exists():
@@ -42,6 +60,40 @@ def check_logged(address: str) -> None:
             if what == NAMED:
                 raise unknown(f"{what} in MLflow:", match[1], names)
             raise UserError(f"unknown {what} in MLflow: {match[1]!r}")
+
+
+def _refusal(uri: str, address: str) -> str:
+    """The server's message that it has no such model or run; "" if it has, or does not say so."""
+    for form, page in PAGES:
+        if match := re.fullmatch(form, address):
+            path = page.format(*(quote(part, safe="") for part in match.groups()))
+            request = Request(f"{uri.rstrip('/')}/api/2.0/mlflow/{path}", headers=_authorization())  # noqa: S310 (WEB)
+            try:
+                urlopen(request, timeout=PATIENCE).close()  # noqa: S310
+            except HTTPError as error:
+                return _message(error)
+            except (OSError, ValueError, HTTPException):  # reported when the model is downloaded
+                return ""
+            return ""
+    return ""
+
+
+def _message(error: HTTPError) -> str:
+    """The message of an answer of MLflow that something is missing; "" of any other."""
+    with suppress(OSError, ValueError), error:
+        answer = json.loads(error.read(1 << 16))
+        if isinstance(answer, dict) and answer.get("error_code") in MISSING:
+            return str(answer.get("message") or answer["error_code"])
+    return ""
+
+
+def _authorization() -> dict[str, str]:
+    """The header that MLflow's variables of user and password, or token, stand for."""
+    if user := os.environ.get("MLFLOW_TRACKING_USERNAME"):
+        pair = f"{user}:{os.environ.get('MLFLOW_TRACKING_PASSWORD', '')}"
+        return {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
+    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def _names(database: Path, table: str, column: str) -> list[str] | None:

@@ -12,7 +12,7 @@ from augpipe.pipeline.suggestion import Transform
 
 TIMED = list[int]()  # sizes
 TRIED = list[bool]()  # whether policies were tried too
-CHOSEN = Transform("elastic+fliplr", "as high after left-right mirrors")
+CHOSEN = Transform("elastic+fliplr", "shown to stay above 0.750 with left-right mirrors 0.812")
 
 
 def use(monkeypatch: pytest.MonkeyPatch) -> None:

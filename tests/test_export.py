@@ -26,7 +26,7 @@ from augpipe.core.store import Store
 from augpipe.export import _exportable, export, export_all
 from augpipe.export_formats import ABOUT, LIBRARIES, SUFFIXES
 from augpipe.generators import families
-from augpipe.generators.preview import check_exported, check_truncated
+from augpipe.generators.preview import check_exported, check_stored_images, check_truncated
 from augpipe.generators.protocol import Problem
 from augpipe.generators.truncation import truncate
 
@@ -137,26 +137,38 @@ def test_what_cannot_be_exported(kind: str, reason: str, train, here, tmp_path: 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("kind", families.names())
-def test_what_a_family_cannot_do_is_known_before_torch_is_imported(kind: str, train, here) -> None:
-    model, config = fresh(kind, train, here), tiny(kind)
+OPTIONS = [(kind, {}) for kind in families.names()] + [("cvae", {"draw": draw}) for draw in ("prior", "between")]
+
+
+@pytest.mark.parametrize(("kind", "options"), OPTIONS)
+def test_what_a_family_cannot_do_is_known_before_torch_is_imported(kind: str, options, train, here) -> None:
+    model, config = fresh(kind, train, here, **options), tiny(kind, **options)
     reason = ""
     try:
         _exportable(model, kind)
     except UserError as error:
         reason = str(error).partition("exported: ")[2]
-    assert config.not_exported == reason or kind == "cvae"  # depends on its options
+    assert config.not_exported == reason
     if config.not_exported:
         with pytest.raises(UserError, match=config.not_exported):
-            check_exported(kind)
+            check_exported(config.model_dump(mode="json"))
     refused = ""
     try:
         truncate(model, 0.5, kind)
     except UserError as error:
         refused = str(error)
         with pytest.raises(UserError, match=re.escape(refused)):
-            check_truncated(kind)
+            check_truncated(config.model_dump(mode="json"))
     assert bool(config.not_truncated) == bool(refused)
+
+
+def test_what_options_decide_is_known_before_torch_is_imported(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="of kind dcgan cannot be exported: its images are not those of one network"):
+        check_exported({"kind": "dcgan", "per_class": True})
+    with pytest.raises(UserError, match="cvae derives images from its training set"):
+        check_stored_images({"kind": "cvae", "draw": "between"}, "0" * 64, tmp_path)
+    for draw in ("prior", "class"):  # from latents alone: no stored image is needed
+        check_stored_images({"kind": "cvae", "draw": draw}, "0" * 64, tmp_path)
 
 
 def test_the_models_of_a_run(train, here, tmp_path: Path) -> None:

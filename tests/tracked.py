@@ -40,7 +40,7 @@ def below(client: MlflowClient, run: str, path: str = "") -> Iterator[str]:
 def told(client: MlflowClient, run: Run) -> tuple[object, ...]:
     """All that a run's record holds, except times and what they are about."""
     loose = ("train/seconds", "tracking_seconds")
-    metrics = {k: v for k, v in run.data.metrics.items() if k not in loose}
+    metrics = {k: v for k, v in run.data.metrics.items() if k not in loose and not k.startswith("system/")}
     history = [
         (m.key, m.value, m.step) for key in sorted(metrics) for m in client.get_metric_history(run.info.run_id, key)
     ]

@@ -66,11 +66,13 @@ class Symmetries:
 class Loss:
     """What a classifier loses in the mean over the classes if the images are changed.
 
-    mean: of the probability of the true class. passed: whether the change is shown to keep the classes.
+    mean: of the probability of the true class. passed: whether the change is shown to keep the classes. limit: what the
+    mean, and that of each class, may be with certainty; 0 or less if the classifier knows nothing.
     """
 
     mean: float
     passed: bool
+    limit: float
 
 
 def class_loss(before: Values, after: Values, labels: NDArray[np.int64], n_classes: int) -> Loss:
@@ -89,7 +91,7 @@ def class_loss(before: Values, after: Values, labels: NDArray[np.int64], n_class
     known = float(np.mean([before[labels == c].mean() for c in classes])) - 1 / n_classes
     limit = LOST * known
     if freedom < 1 or limit <= 0:
-        return Loss(mean, False)
+        return Loss(mean, False, limit)
     pooled = sum(((lost[labels == c] - lost[labels == c].mean()) ** 2).sum() for c in classes) / freedom
     # A class with few images has an uncertain variance: never less than that of all.
     single = [float(lost[labels == c].var(ddof=1)) if k > 1 else 0.0 for c, k in zip(classes, n, strict=True)]
@@ -98,7 +100,7 @@ def class_loss(before: Values, after: Values, labels: NDArray[np.int64], n_class
     # With the variance of all images: a class of one image can then fail as well.
     excess = (means - limit) / (np.sqrt(pooled / n) + 1e-9)
     worst = student.ppf(1 - LEVEL / len(classes), freedom)
-    return Loss(mean, bool(upper <= limit and (excess <= worst).all()))
+    return Loss(mean, bool(upper <= limit and (excess <= worst).all()), limit)
 
 
 def largest_group(passed: Mapping[str, bool]) -> tuple[str, ...]:

@@ -10,13 +10,15 @@ import __future__
 
 import ast
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, Final
+
+from pydantic import ValidationError
 
 from augpipe.core.errors import UserError
 from augpipe.core.refs import NAME
@@ -79,20 +81,30 @@ def check_size(config: KindConfig, size: int, channels: int | None) -> None:
         pass
 
 
-def check_truncated(kind: str) -> None:
-    """UserError for a family whose latents can never be truncated; others say so when a model is loaded."""
+def options_of(config: Mapping[str, Any]) -> GeneratorConfig | None:
+    """The options of a generator by the configuration in its checkpoint; None if its family has no preview."""
+    kind = str(config.get("kind", ""))
     known = preview(kind) if kind in kinds_in(FAMILIES) else None
-    if known is not None and known.config.not_truncated:
-        raise UserError(f"--truncation has no effect on {kind}: {known.config.not_truncated}; leave it out")
+    try:
+        return None if known is None else known.config.model_validate(config)
+    except ValidationError:  # reported when the model is loaded
+        return None
 
 
-def check_stored_images(kind: str, sha256: str, store: Path) -> None:
-    """UserError if a family draws from stored images, and the store does not have those of this digest."""
-    known = preview(kind) if kind in kinds_in(FAMILIES) else None
-    if known is None or not (known.config.derives or known.config.external):
+def check_truncated(config: Mapping[str, Any]) -> None:
+    """UserError for a generator whose latents cannot be truncated, by the configuration in its checkpoint."""
+    options = options_of(config)
+    if options is not None and options.not_truncated:
+        raise UserError(f"--truncation has no effect on {options.kind}: {options.not_truncated}; leave it out")
+
+
+def check_stored_images(config: Mapping[str, Any], sha256: str, store: Path) -> None:
+    """UserError if a generator draws from stored images, and the store does not have those of this digest."""
+    options = options_of(config)
+    if options is None or not options.draws_from_images:
         return
     if not (store / "images" / sha256[:NAME]).exists():
-        raise not_stored(kind, known.config.derives, sha256)
+        raise not_stored(options.kind, options.derives, sha256)
 
 
 def not_stored(kind: str, derives: bool, sha256: str) -> UserError:
@@ -101,11 +113,14 @@ def not_stored(kind: str, derives: bool, sha256: str) -> UserError:
     return UserError(f"{kind} {what} not available: no image set with SHA-256 {sha256}")
 
 
-def check_exported(kind: str) -> None:
-    """UserError for a family that can never be exported; others say so when a model is loaded."""
-    known = preview(kind) if kind in kinds_in(FAMILIES) else None
-    if known is not None and known.config.not_exported:
-        raise UserError(f"a generator of kind {kind} cannot be exported: {known.config.not_exported}")
+def check_exported(config: Mapping[str, Any]) -> None:
+    """UserError for a generator that cannot be exported, by the configuration in its checkpoint."""
+    options = options_of(config)
+    if options is None:
+        return
+    reason = "its images are not those of one network" if options.per_class else options.not_exported
+    if reason:
+        raise UserError(f"a generator of kind {options.kind} cannot be exported: {reason}")
 
 
 @cache

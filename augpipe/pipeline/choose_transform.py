@@ -177,13 +177,21 @@ def _about_symmetries(trial: Trial, losses: Mapping[str, Loss], used: tuple[str,
     """The symmetries that are used and those that are not, with the probability of the true class on val."""
     labels, n_classes = val.labels, len(val.classes)
     known = float(np.mean([trial.true[labels == c].mean() for c in np.unique(labels)]))
-    after = {name: f"{text} {known - losses[name].mean:.2f}" for name, text in NAMES.items()}
+    after = {name: f"{text} {known - losses[name].mean:.3f}" for name, text in NAMES.items()}
     members = [name for name in NAMES if name in GROUPS[used]]
-    yield f"probability of the true class on val {known:.2f}, by chance {1 / n_classes:.2f}"
+    passed = [name for name in NAMES if name not in members and losses[name].passed]
+    rest = [name for name in NAMES if name not in members and name not in passed]
+    yield f"probability of the true class on val {known:.3f}, by chance {1 / n_classes:.3f}"
+    if (limit := next(iter(losses.values())).limit) <= 0:
+        yield "no mirror or turn can be shown to keep the class"
+        return
+    bound = f"{known - limit:.3f}"
     if members:
-        yield f"as high after {', '.join(after[name] for name in members)}"
-    if len(members) < len(NAMES):
-        yield f"not used: {', '.join(after[name] for name in NAMES if name not in members)}"
+        yield f"shown to stay above {bound} with {', '.join(after[name] for name in members)}"
+    if passed:
+        yield f"also with {', '.join(after[name] for name in passed)}, not used as combinations with these do not"
+    if rest:
+        yield f"not used, as not shown to stay above {bound} in all classes: {', '.join(after[name] for name in rest)}"
 
 
 def _about_policies(name: str, tried: Sequence[str]) -> str:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augpipe.core.counts import counts_of
 from augpipe.core.options import ImageOptions
 from augpipe.data import sources
+from augpipe.data.external_listing import naming
 from augpipe.data.options import SplitOptions
 from augpipe.data.split_check import NAMES
 from augpipe.generators.preview import check_size, preview
 from augpipe.pipeline.config_values import override
 from augpipe.pipeline.experiment import Experiment, Outline, outline_of
+from augpipe.pipeline.external import list_external
 from augpipe.pipeline.suggestion import FAMILIES, Choice, Counts, Suggestion
 from augpipe.pipeline.validate import (
     check_gates,
@@ -71,7 +74,8 @@ def suggest(
     check_gates(outline, images.spec)
     experiment = suggestion.experiment(suggestion.standard())
     check_images(experiment, images.spec, listing.classes, generators)
-    return suggestion
+    external, read_external = timed_external(outline, listing.classes)
+    return replace(suggestion, external=external, read_external=read_external)
 
 
 def _check_size(outline: Outline, overrides: Sequence[str]) -> None:
@@ -93,6 +97,16 @@ def timed_survey(listing: sources.Listing, options: ImageOptions) -> tuple[Surve
     images = survey(listing, options)
     seconds = time.perf_counter() - start
     return images, seconds * len(listing) / max(1, min(SURVEYED, len(listing)))
+
+
+def timed_external(outline: Outline, classes: Sequence[str]) -> tuple[int, float]:
+    """Number of images that were made elsewhere, and the expected seconds of decoding all of them."""
+    number, seconds = 0, 0.0
+    for name, listing in list_external(outline, classes).items():
+        with naming(name):
+            seconds += timed_survey(listing, outline.image)[1]
+        number += len(listing)
+    return number, seconds
 
 
 def for_source(path: Path, overrides: Sequence[str] = ()) -> tuple[Experiment, tuple[Choice, ...]]:

@@ -66,7 +66,8 @@ class Estimate(BaseModel, frozen=True):
 class Images:
     """What is expected of the source: images of each split and class, their shape, seconds to read them all.
 
-    shift, read_shift: images of the second test set, and seconds to read them.
+    shift, read_shift: images of the second test set, and seconds to read them. external, read_external: of images that
+    were made elsewhere.
     """
 
     counts: Mapping[str, Mapping[int, int]]
@@ -76,6 +77,8 @@ class Images:
     read: float
     shift: int = 0
     read_shift: float = 0.0
+    external: int = 0
+    read_external: float = 0.0
 
     def resized(self, size: int) -> Images:
         """The same at another size."""
@@ -84,6 +87,11 @@ class Images:
     def number(self, *splits: str) -> int:
         """Images of these splits."""
         return sum(sum(self.counts[split].values()) for split in splits)
+
+    @property
+    def reading(self) -> float:
+        """Seconds to read and check all of them."""
+        return READ * (self.read + self.read_shift + self.read_external)
 
     @property
     def bytes(self) -> int:
@@ -171,7 +179,7 @@ def estimate(
     spent = {task: EACH * speed * servers + seconds.of(task) for task in tasks}
     fixed = speed * (BEGIN * servers + END)
     rows = [*_rows(explored, spent), *_rows(confirmed, spent, CONFIRM)]
-    reading = READ * (images.read + images.read_shift)
+    reading = images.reading
     return Estimate(
         rows=(
             Row(stage="read the pictures", tasks=1, seconds=reading),
@@ -340,7 +348,7 @@ def _name_of(generator: Task) -> str:
 
 def _disk(tasks: Sequence[Task], images: Images, costs: Costs) -> int:
     """Bytes of the pictures, of each synthetic set and of each checkpoint."""
-    total = FILES + images.bytes * (images.number("train", "val", "test") + images.shift)
+    total = FILES + images.bytes * (images.number("train", "val", "test") + images.shift + images.external)
     for task in tasks:
         if task.stage.__name__ == "synthesize":
             total += images.bytes * sum(task.inputs[3].values())

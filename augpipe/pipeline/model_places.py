@@ -118,10 +118,11 @@ def no_model(place: Path) -> UserError:
     return UserError(f"{place} is not a model of augpipe")
 
 
-def family_of(head: Mapping[str, Any]) -> str:
-    """The family of a generator by the head of its file; "" if it does not say."""
+def config_of(head: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The configuration of a generator by the head of its file; empty if it does not say."""
     checkpoint = head if "config" in head else head.get("state") or {}
-    return str(checkpoint.get("config", {}).get("kind", ""))
+    config = checkpoint.get("config", {})
+    return config if isinstance(config, dict) else {}
 
 
 def spec_of(head: Mapping[str, Any]) -> ImageSpec | None:

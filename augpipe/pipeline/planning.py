@@ -26,8 +26,8 @@ from augpipe.pipeline import choose_transform as trials
 from augpipe.pipeline.budget import DEFAULT, QUICK, SIZES, Budget, Numbers, duration, fit, ladder, parse
 from augpipe.pipeline.context import workers_and_threads
 from augpipe.pipeline.costs import Costs, request
-from augpipe.pipeline.defaults import expected_counts, timed_survey
-from augpipe.pipeline.estimate import READ, Estimate, Images, estimate
+from augpipe.pipeline.defaults import expected_counts, timed_external, timed_survey
+from augpipe.pipeline.estimate import Estimate, Images, estimate
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.suggestion import NOT_TRIED, POLICY, Choice, Suggestion, Transform
 from augpipe.pipeline.timing import Timers
@@ -97,7 +97,8 @@ def for_config(experiment: Experiment) -> Plan:
     spec, counts = surveyed.spec, {**counts, "train": train}
     shift = list_shift(experiment, listing.classes)
     read_shift = 0.0 if shift is None else timed_survey(shift, experiment.image)[1]
-    images = Images(counts, listing.classes, spec.size, spec.channels, read, len(shift or ()), read_shift)
+    external = timed_external(experiment, listing.classes)
+    images = Images(counts, listing.classes, spec.size, spec.channels, read, len(shift or ()), read_shift, *external)
     processes, threads = _processes(experiment, alone=False)
     with Timers(processes) as timers:
         shape = (images.size, images.channels)
@@ -113,8 +114,10 @@ class _Planning:
     def __init__(self, suggestion: Suggestion, budget: Budget, alone: bool) -> None:
         self._suggestion, self._budget, self._alone = suggestion, budget, alone
         spec, classes = suggestion.images.spec, suggestion.listing.classes
-        read, n = (suggestion.read, suggestion.read_shift), len(suggestion.shift or ())
-        self.images = Images(suggestion.counts, classes, spec.size, spec.channels, read[0], n, read[1])
+        shift = (len(suggestion.shift or ()), suggestion.read_shift)
+        external = (suggestion.external, suggestion.read_external)
+        shape = (spec.size, spec.channels)
+        self.images = Images(suggestion.counts, classes, *shape, suggestion.read, *shift, *external)
         self._costs = dict[int, Costs]()
 
     def fitted(self) -> tuple[Numbers, Estimate, Transform]:
@@ -146,7 +149,7 @@ class _Planning:
         experiment = self._suggestion.experiment(numbers)
         if experiment.resplit or all(arm.mix.transform != POLICY for arm in experiment.arms):
             return NOT_TRIED
-        if READ * self.images.read > READING * self._budget.seconds:
+        if self.images.reading > READING * self._budget.seconds:
             return Transform(why="mirrors are not tried: that would read all pictures, which takes too long")
         return trials.choose_transform(experiment, policies=self._tries_policies)
 
@@ -155,7 +158,7 @@ class _Planning:
         size = min(self._costs)
         costs = self._costs[size]
         took = trials.seconds(costs.step, costs.batch.get(POLICY, 0.0), size, policies=self._tries_policies)
-        return took + READ * self.images.read
+        return took + self.images.reading
 
     def _estimate(self, numbers: Numbers, timers: Timers, *, rough: bool = False) -> Estimate:
         experiment = self._suggestion.experiment(numbers)
@@ -205,6 +208,7 @@ class _Planning:
             "image": [images.size, images.channels],
             "alone": self._alone,
             "pictures": self._suggestion.images.digest,
+            **({"external": suggestion.external} if suggestion.external else {}),
             **({} if suggestion.shift is None else {"shift": sorted(suggestion.shift.counts().items())}),
             "with": {**environment, "chip": machine.chip(device)},
         }

@@ -77,6 +77,8 @@ class Suggestion:
     transform: Transform = NOT_TRIED
     shift: sources.Listing | None = None  # the second test set
     read_shift: float = 0.0
+    external: int = 0  # images that were made elsewhere
+    read_external: float = 0.0
 
     @property
     def smote(self) -> bool:

@@ -105,7 +105,7 @@ class Tracker:
         status = "KILLED"
         try:
             self._describe(prepared)
-            with runs.heartbeats(self._client, self.parent), system_metrics(self.parent, self._uri, report):
+            with runs.heartbeats(self._client, self.parent), system_metrics(self._client, self.parent, report):
                 yield self
             status = "FINISHED"
         except Exception:

@@ -23,6 +23,7 @@ from tracked import told
 
 from augpipe.core.errors import UserError
 from flows.engine import bare_text
+from flows.logged import check_logged
 from flows.tracking.store import check_store
 
 SMALL = (
@@ -53,6 +54,26 @@ def tracked(url: str) -> list[Run]:
     own = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
     assert len(own) == len(runs) - 1
     return sorted(runs, key=lambda run: str(run.info.run_name))
+
+
+def test_a_server_is_asked_for_a_model_without_importing_mlflow(
+    server: Mlflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = MlflowClient(server.url)
+    run = client.create_run("0").info.run_id
+    client.create_registered_model("shapes")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{server.url}/")
+    check_logged(f"runs:/{run}/classifier")
+    for address, message in (
+        ("models:/nobody/1", "nobody"),
+        ("models:/nobody/Production", "name=nobody not found"),
+        ("models:/shapes/7", "shapes"),
+        ("models:/shapes@champion", "alias champion not found"),
+        ("models:/m-0", "m-0"),
+        ("runs:/abc/classifier", "abc"),
+    ):
+        with pytest.raises(UserError, match=f"^cannot get {address} from MLflow: .*{message}"):
+            check_logged(address)
 
 
 def test_a_server_that_is_away_for_a_while_misses_nothing(tmp_path: Path, server: Mlflow) -> None:

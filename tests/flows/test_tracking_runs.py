@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -39,6 +40,7 @@ from augpipe.pipeline.runs import ArmRun
 from flows.failures import Failures
 from flows.tracking import cleanup, pending, runs
 from flows.tracking.names import Point
+from flows.tracking.system import system_metrics
 from flows.tracking.tracker import Tracker
 
 TIMED = Timed(began=1_700_000_000.0, seconds=2.0)
@@ -408,16 +410,29 @@ def test_a_run_gives_heartbeats(client: MlflowClient, monkeypatch: pytest.Monkey
     assert abs(float(tag) - begun) < 30
 
 
-def test_mlflows_variable_switches_system_metrics_on(
-    client: MlflowClient, stored: Stored, monkeypatch: pytest.MonkeyPatch
+def test_a_run_has_the_machines_load_unless_mlflows_variable_switches_it_off(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In an experiment that was there before, which is then tagged as one of machine learning."""
-    key = client.create_experiment("measured")
-    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true")
-    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
-    metrics = client.get_run(stored.track("measured").parent).data.metrics
+    run = client.create_run(client.create_experiment("measured")).info.run_id
+    monkeypatch.delenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", raising=False)
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.02")
+    with system_metrics(client, run, print):
+        begun = time.time()
+        while not (metrics := client.get_run(run).data.metrics):
+            assert time.time() - begun < 30
+            time.sleep(0.02)
     assert 0 <= metrics["system/cpu_utilization_percentage"] <= 100
     assert metrics["system/system_memory_usage_megabytes"] > 100
+    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "false")
+    with system_metrics(client, run, print):
+        assert "system metrics" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_an_experiment_that_was_there_before_becomes_one_of_machine_learning(
+    client: MlflowClient, stored: Stored
+) -> None:
+    key = client.create_experiment("before")
+    stored.track("before")
     assert client.get_experiment(key).tags["mlflow.experimentKind"] == "custom_model_development"
 
 

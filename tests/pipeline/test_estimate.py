@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from augpipe.pipeline.costs import Costs, GeneratorCosts, request
+from augpipe.pipeline.defaults import timed_external
 from augpipe.pipeline.estimate import FIDELITY, PYTHON, READ, Images, Task, estimate, graph, wall
 from augpipe.pipeline.experiment import build
 from augpipe.pipeline.timing import Timers, measure
@@ -85,6 +87,18 @@ def test_the_second_test_set_is_read_and_scored() -> None:
     assert with_second.seconds - alone.seconds == pytest.approx(READ * 2.0 + 8 * 40 * 0.01)
     assert with_second.disk - alone.disk == 40 * 16**2
     assert [row.tasks for row in with_second.rows] == [row.tasks for row in alone.rows]
+
+
+def test_images_made_elsewhere_are_read(make_folder, make_shapes, tmp_path: Path) -> None:
+    more = replace(IMAGES, external=40, read_external=2.0)
+    with_more, alone = (estimate(build(VALUES), images, costs(), 1, 1, servers=False) for images in (more, IMAGES))
+    assert with_more.seconds - alone.seconds == pytest.approx(READ * 2.0)
+    assert with_more.disk - alone.disk == 40 * 16**2
+    source = {"kind": "folder", "path": str(make_folder(tmp_path / "made", make_shapes((6, 4))))}
+    with_source = build({**VALUES, "generators": {**VALUES["generators"], "sd": {"kind": "images", "source": source}}})
+    number, seconds = timed_external(with_source, make_shapes((1, 1)).classes)
+    assert number == 10 and seconds > 0
+    assert timed_external(build(VALUES), ("a", "b")) == (0, 0.0)
 
 
 def test_what_is_not_timed_takes_longer_on_a_slow_core() -> None:

@@ -109,8 +109,9 @@ def models(root: Path) -> None:
     for kind in ("classifier", "generator"):
         save_state({"augpipe": kind, **about}, root / f"{kind}.pt")
     (root / "made" / "models").mkdir(parents=True)
-    for name in ("cgan", "diffusion", "smote", "images"):
-        state = {"config": {"kind": name}, "spec": [16, 1], "train": {"sha256": "0" * 64}}
+    for name in ("cgan", "cvae", "diffusion", "smote", "images"):
+        config = {"kind": name, **({"draw": "between"} if name == "cvae" else {})}
+        state = {"config": config, "spec": [16, 1], "train": {"sha256": "0" * 64}}
         held = {"reference": {}, "available": {0: 8, 1: 5, 2: 0}} if name == "images" else {}
         save_state(
             {"augpipe": "generator", "classes": about["classes"], "state": state, **held},
@@ -433,11 +434,11 @@ CASES = {
     "counts that are none": ("generate generator.pt --counts a=five", "--counts 'a=five' is not CLASS=NUMBER"),
     "one of several generators": (
         "generate made --counts 5",
-        "made has several generators; choose one with --generator: cgan, diffusion, images, smote",
+        "made has several generators; choose one with --generator: cgan, cvae, diffusion, images, smote",
     ),
     "an unknown generator of a run": (
         "generate made --counts 5 --generator cgn",
-        "unknown generator 'cgn' (did you mean 'cgan'?); choose from cgan, diffusion, images, smote",
+        "unknown generator 'cgn' (did you mean 'cgan'?); choose from cgan, cvae, diffusion, images, smote",
     ),
     "predictions of an empty folder": ("predict classifier.pt nothing", "no picture below nothing; supported are .png"),
     "a picture given twice": (
@@ -597,6 +598,14 @@ CASES = {
         "generate checkpoint-diffusion.pt --counts 3 --truncation 0.5",
         "--truncation has no effect on diffusion: its images depend on noise of every level; train with guidance above",
     ),
+    "truncated latents between images": (
+        "generate made --generator cvae --counts 3 --truncation 0.5",
+        "--truncation has no effect on cvae: it interpolates between images of train, and draws no latents; leave it",
+    ),
+    "an export of what lies between images": (
+        "export made --generator cvae --format torchscript",
+        "a generator of kind cvae cannot be exported: its images are more than its network draws",
+    ),
     "checks of no run": (
         "generate made --generator cgan --counts 3 --checked",
         "--checked needs the out folder of a run, whose experiment.yaml names the checks; made has none",
@@ -731,6 +740,8 @@ EARLY = (
     "checks of no run",
     "an export of a family without a network",
     "truncated latents of a diffusion",
+    "truncated latents between images",
+    "an export of what lies between images",
     "a model that nobody logged",
     "an inspection into a file",
     "images from elsewhere of other classes",

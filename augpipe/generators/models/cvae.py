@@ -82,11 +82,22 @@ class Config(AdversarialConfig):
     r1_every: int = Field(default=16, ge=1)
     """Steps between R1 penalties (lazy regularisation, Karras et al. 2020)."""
 
-    # A constant of the other families: here one option decides.
+    # Constants of the other families: here one option decides.
     @property
     def derives(self) -> bool:  # type: ignore[override]
         """See `GeneratorConfig`."""
         return self.draw == "between"
+
+    @property
+    def not_truncated(self) -> str:  # type: ignore[override]
+        """See `GeneratorConfig`."""
+        return "it interpolates between images of train, and draws no latents" if self.draw == "between" else ""
+
+    @property
+    def not_exported(self) -> str:  # type: ignore[override]
+        """See `GeneratorConfig`."""
+        reasons = {"class": "its latents depend on the class", "between": "its images are more than its network draws"}
+        return reasons.get(self.draw, "")
 
     def without_effect(self) -> Iterator[tuple[str, str]]:
         """See `GeneratorConfig`."""
