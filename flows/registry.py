@@ -21,6 +21,7 @@ from augpipe.core.store import load_state
 
 from .tracking.models import Logged
 from .tracking.pending import is_away
+from .tracking.uploads import send_file
 
 CHAMPION: Final = "champion"
 LOOKED: Final = "augpipe.looked"  # tag: the data and the config of the last complete refresh
@@ -139,7 +140,7 @@ class Registry:
         """Log the fingerprints of the images that a run's model was trained or selected on."""
         with temporary("augpipe-champion-") as folder:
             np.save(Path(folder) / SEEN, prints)
-            self._client.log_artifact(logged.run, str(Path(folder) / SEEN), LEARNED)
+            send_file(self._client, logged.run, Path(folder) / SEEN, LEARNED)
 
 
 def _fetch(fetch: Callable[[], str]) -> str:

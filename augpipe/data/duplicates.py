@@ -47,8 +47,8 @@ def near_groups(
 
     equal: result of `equal_groups`. thumbs: uint8 (N,S,S). tints: int16 (N,2) mean colour differences; None if grey.
     Nearly equal: hashes differ in at most BITS bits, thumbnails correlate by at least CORRELATION (independent of
-    brightness and contrast), and mean colours differ by at most TINT. Pairs already in one group are not compared
-    again, so that many similar images cost little; memory is O(N).
+    brightness and contrast), and mean colours differ by at most TINT, or one of both is grey. Pairs already in one
+    group are not compared again, so that many similar images cost little; memory is O(N).
     """
     _, representatives = np.unique(equal, return_index=True)
     unique_hashes = hashes[representatives]
@@ -56,12 +56,18 @@ def near_groups(
     for candidates in chain((_same_hash(unique_hashes),), _candidates(unique_hashes)):
         pairs = candidates
         if tints is not None and len(candidates):
-            tint_a, tint_b = (tints[representatives[candidates[:, side]]] for side in (0, 1))
-            pairs = candidates[np.abs(tint_a - tint_b).max(1) <= TINT]
+            pairs = candidates[of_one_colour(*(tints[representatives[candidates[:, side]]] for side in (0, 1)))]
         groups = _join(groups, pairs, representatives, thumbs)
     _, numbers = np.unique(groups, return_inverse=True)
     result: NDArray[np.int64] = numbers.astype(np.int64)[equal]
     return result
+
+
+def of_one_colour(tints: NDArray[np.int16], others: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """Whether mean colours, int16 (P,2) twice, are alike or one of both has none, as a grey copy → bool (P,)."""
+    alike = np.abs(tints - others).max(1) <= TINT
+    grey: NDArray[np.bool_] = ~tints.any(1) | ~others.any(1)
+    return alike | grey
 
 
 def _join(

@@ -69,6 +69,33 @@ class Known:
         )
 
 
+def group_notes(
+    generator: str, groups: NDArray[np.object_] | None, known: NDArray[np.object_] | None, sides: Mapping[str, Rows]
+) -> tuple[str, ...]:
+    """A note if the images have groups and the experiment has none; UserError if an image is of a group of val or test.
+
+    groups: of the images (N,); known: of the experiment's (M,); "" for none. sides: rows of its train, val and test. A
+    group that train has too may be divided.
+    """
+    if groups is None:
+        return ()
+    if known is None:
+        return (
+            f"{generator}: its source has groups and the experiment none: whether its images show patients of val or "
+            "test is not known",
+        )
+    held_out = known[np.concatenate([sides[side] for side in HELD_OUT])]
+    only = set(held_out.tolist()) - set(known[sides["train"]].tolist()) - {""}
+    shared = [group for group in groups.tolist() if group in only]
+    if shared:
+        raise UserError(
+            f"{several(len(shared), 'image')} of generators.{generator}.source of a group of val or test, such as "
+            f"{shared[0]!r}: a comparison with them would be no evidence; leave out the images of these groups, or the "
+            "column of groups if its names mean something else there"
+        )
+    return ()
+
+
 def known_images(intake: Intake, sides: Mapping[str, Rows]) -> Known:
     """The images of the experiment's source; sides: rows of its train, val and test."""
     return Known(intake.ids, intake.facts, pixel_digests(_pixels(intake)), sides)

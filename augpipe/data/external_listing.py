@@ -29,7 +29,7 @@ def naming(generator: str) -> Iterator[None]:
 def external_listing(generator: str, source: KindConfig, classes: Sequence[str]) -> Listing:
     """The images of a generator's source, with labels as of `classes` and ids that no image of the experiment has.
 
-    classes: of the experiment; UserError if the source has others. Splits, groups and attributes are ignored.
+    classes: of the experiment; UserError if the source has others. Splits and attributes are ignored.
     """
     with naming(generator):
         listing = sources.listing(source)
@@ -52,7 +52,6 @@ def external_listing(generator: str, source: KindConfig, classes: Sequence[str])
         bad=tuple(replace(one, id=prefix + one.id) for one in listing.bad),
         labels=labels,
         classes=tuple(classes),
-        groups=None,
         splits=None,
         weights=None,
         attributes={},

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from augpipe.data.duplicates import TINT, perceptual_hashes
+from augpipe.data.duplicates import of_one_colour, perceptual_hashes
 from augpipe.data.sources._pictures import THUMB, Read
 
 SMALL_THUMB: Final = 16  # side in pixels of thumbnails that are compared without alignment
@@ -44,9 +44,8 @@ class Facts:
         return small
 
     def of_one_colour(self, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The pairs (P,2) of rows whose mean colours are alike."""
-        alike = np.abs(self.tints[pairs[:, 0]] - self.tints[pairs[:, 1]]).max(1) <= TINT
-        chosen: NDArray[np.int64] = pairs[alike]
+        """The pairs (P,2) of rows whose mean colours are alike, or of which one is grey."""
+        chosen: NDArray[np.int64] = pairs[of_one_colour(self.tints[pairs[:, 0]], self.tints[pairs[:, 1]])]
         return chosen
 
 

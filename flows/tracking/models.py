@@ -24,6 +24,7 @@ from augpipe.pipeline.model_files import NotWrittenError, probability_columns
 from augpipe.pipeline.records import Prepared, TrainedClassifier, TrainedGenerator
 
 from ..output import report
+from .uploads import send_model
 
 REFUSED: Final = re.compile(r"""[/:.%"']""")  # characters of a model's name
 SOURCE: Final = "augpipe.run"  # tag of a model: id of the run that logged it
@@ -97,7 +98,7 @@ def log_model(
         requirements = "".join(f"{name}=={version(name)}\n" for name in ("mlflow", "numpy", "torch"))
         (Path(folder) / "requirements.txt").write_text(requirements, encoding="utf-8")
         described.save(str(Path(folder) / "MLmodel"))
-        client.log_model_artifacts(entity.model_id, folder)
+        send_model(client, entity.model_id, Path(folder))
     client.finalize_logged_model(entity.model_id, "READY")
     return _linked(client, run_id, entity)
 

@@ -256,7 +256,7 @@ class Pending:
             self._report(f"{what}; it is tried again later")
         self._next = time.monotonic() + PAUSES[min(self._misses, len(PAUSES) - 1)]
         self._misses += 1
-        self._faults = self._faults + 1 if _status(error) == INTERNAL_ERROR else 0
+        self._faults = self._faults + 1 if line == PAGE or _status(error) == INTERNAL_ERROR else 0
         lost = ""
         if self._faults >= FAULTS:
             failed = f"the tracking server failed ({INTERNAL_ERROR}) {FAULTS} times at the same call; see its log"

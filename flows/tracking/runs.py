@@ -30,6 +30,7 @@ from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import Timed
 
 from .names import Point
+from .uploads import send_folder
 
 KEY: Final = "augpipe.key"
 PROCESS: Final = "augpipe.process"
@@ -227,5 +228,5 @@ def log_previews(client: MlflowClient, run: Run, previews: Sequence[tuple[float,
                 image = picture.convert("RGB")
             image.save(Path(folder) / f"{name}.png")
             compress_image_size(image).save(Path(folder) / f"{name}+compressed.webp")
-        client.log_artifacts(run.info.run_id, folder, "images")
+        send_folder(client, run.info.run_id, Path(folder), "images")
     client.set_tag(run.info.run_id, MLFLOW_LOGGED_IMAGES, True)

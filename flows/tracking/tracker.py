@@ -34,6 +34,7 @@ from .names import Point
 from .pending import Lost, Pending, TrackingLostError, hurried
 from .store import dataset_input, tracking_uri
 from .system import system_metrics
+from .uploads import send_file, send_folder
 
 TAG: Final = 5000  # maximum characters of a tag's value
 P = ParamSpec("P")
@@ -224,7 +225,7 @@ class Tracker:
             files = [Path(str(out)) / file for file in (*BALANCED_FILES, HUGGING_FACE)]
             for file in files if out is not None else ():
                 if file.is_file():
-                    self._client.log_artifact(run.info.run_id, str(file))
+                    send_file(self._client, run.info.run_id, file)
             runs.complete(self._client, run, timed, params, points, inputs)
 
     @_queued("the fidelity")
@@ -254,7 +255,7 @@ class Tracker:
         ]
         self._log_new({}, points)
         self._client.set_tag(self.parent, "augpipe.verdict", sentence[:TAG])
-        self._client.log_artifacts(self.parent, str(out))
+        send_folder(self._client, self.parent, out)
 
     def cost(self) -> None:
         """Log the CPU seconds spent on tracking."""

@@ -7,10 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pictures import came, noise, photographs, save
+from PIL import Image
 
+from augpipe.core.image_spec import ImageSpec
 from augpipe.data.clean import part
+from augpipe.data.facts import FactsBuffer
 from augpipe.data.near_copies import near_copies
 from augpipe.data.options import Policy, SplitOptions
+from augpipe.data.sources._pictures import read
 
 
 def test_near_copies_are_taken_only_where_that_is_asked_for(tmp_path: Path) -> None:
@@ -97,3 +101,17 @@ def test_large_test_sets_are_searched_in_part(tmp_path: Path, monkeypatch: pytes
     assert 0.4 <= whole.fraction["test"] <= 0.5 and whole.searched["test"] == 20
     assert sample.searched["test"] == 10 and sample.fraction["test"] == sample.count["test"] / 10
     assert "of test, estimated from 10 of 20): `augpipe inspect`" in sample.notes(rows)[0]
+
+
+def test_grey_copies_of_coloured_pictures() -> None:
+    """Each of three test pictures in grey in train, the second mirrored; pictures of two colours are no copies."""
+    pieces = [piece.resize((48, 48)) for piece in photographs() if np.std(piece.convert("L")) > 25][:8]
+    coloured = [np.asarray(piece.convert("RGB")) // 2 + np.uint8([120, 60, 0]) for piece in pieces]
+    grey = [np.asarray(Image.fromarray(pixels).convert("L").convert("RGB")) for pixels in coloured[:3]]
+    pictures = [*coloured, grey[0], grey[1][:, ::-1], grey[2], coloured[3][..., ::-1]]
+    facts = FactsBuffer(len(pictures))
+    for row, pixels in enumerate(pictures):
+        facts.add(row, read(pixels, ImageSpec(16, 3), "fit", None))
+    rows = {"train": np.r_[4:12], "val": np.r_[0:0], "test": np.r_[0:4]}
+    near = near_copies(facts.facts(), rows, complete=True)
+    assert near.count["test"] == 3 and near.groups[:3].tolist() == near.groups[8:11].tolist()

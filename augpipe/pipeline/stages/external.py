@@ -15,7 +15,7 @@ from augpipe.core.images import SYNTHETIC, ImageSet, provenance
 from augpipe.core.refs import Ref
 from augpipe.core.seeds import numpy_stream
 from augpipe.core.store import Store, load_images
-from augpipe.data.external import ExternalImages, known_images, without_held_out
+from augpipe.data.external import ExternalImages, group_notes, known_images, without_held_out
 from augpipe.data.external_listing import naming
 from augpipe.data.intake import Intake, Progress, take_in
 from augpipe.data.sources import Bad
@@ -50,7 +50,7 @@ def take_external(
     """The images of each generator of images made elsewhere, in the shape of the experiment's; None without one.
 
     intake: of the experiment, with its pixels. rows: of its train, val and test. shift: the second test set. UserError
-    for images that equal one of val, test or the second test set.
+    for images that equal one of val, test or the second test set, or are of a group of val or test.
     """
     listings = list_external(experiment, intake.listing.classes)
     if not listings:
@@ -61,6 +61,7 @@ def take_external(
     options = experiment.image.model_copy(update={"size": spec.size, "channels": spec.channels})
     real = intake.image_set()
     for name, listing in listings.items():
+        external.notes += group_notes(name, listing.groups, intake.groups, rows)
         with store.scratch() as scratch:
             with naming(name):
                 read = take_in(listing, options, experiment.policy, folder=scratch, progress=progress)

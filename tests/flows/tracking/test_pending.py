@@ -19,7 +19,7 @@ from tiny import tracking
 from tracked import prefect
 
 from augpipe.core.errors import UserError
-from flows.tracking import pending
+from flows.tracking import pending, uploads
 from flows.tracking.pending import Pending, TrackingLostError, hurried, is_away, is_refused, patience
 
 
@@ -96,6 +96,61 @@ def test_a_server_that_answers_and_fails_is_not_waited_for_long(
         assert len(tries) == 5 and len(lines) == 1 and "it is tried again later" in lines[0]
         assert not page or all(line in text and "500" not in text for text in (lines[0], str(lost.value)))
         server.shutdown()
+
+
+class Swallowing(BaseHTTPRequestHandler):
+    """Answers uploads, and what lists them, with status 200 and one body."""
+
+    server: Any
+
+    def _answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.server.body)))
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+    do_PUT = do_GET = _answer  # noqa: N815 (names of http.server)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+LISTED = '{"files": [{"path": "a.txt", "is_dir": false, "file_size": %d}]}'
+BODIES = (  # of every answer, the error, whether the server is away
+    ("<html>log in</html>", pending.PAGE, True),
+    ('{"files": []}', "the artifact store took a.txt and does not have it", False),
+    (LISTED % 2, "the artifact store took a.txt", False),
+    (LISTED % 3, "", False),
+)
+
+
+def test_an_upload_counts_only_when_the_store_has_it(tmp_path: Path) -> None:
+    """The real client; its artifact store is a page, loses what it is sent, cuts it off, or has it."""
+    (tmp_path / "sent/b").mkdir(parents=True)
+    (tmp_path / "sent/a.txt").write_text("abc")
+    client = MlflowClient(tracking(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Swallowing) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        place = f"http://127.0.0.1:{server.server_port}/api/2.0/mlflow-artifacts/artifacts/e"
+        run = client.create_run(client.create_experiment("e", place)).info.run_id
+        for body, line, away in BODIES:
+            server.body = body.encode()  # type: ignore[attr-defined]
+            if not line:
+                uploads.send_folder(client, run, tmp_path / "sent")
+                continue
+            for send, path in ((uploads.send_folder, tmp_path / "sent"), (uploads.send_file, tmp_path / "sent/a.txt")):
+                with pytest.raises(MlflowException) as lost:
+                    send(client, run, path)
+                assert line in pending.error_line(lost.value) and is_away(lost.value) == away
+        server.shutdown()
+    (tmp_path / "sent/b/c.txt").write_text("d")
+    experiment = client.create_experiment("whole", (tmp_path / "store").as_uri())
+    run, model = client.create_run(experiment).info.run_id, client.create_logged_model(experiment, "m").model_id
+    uploads.send_folder(client, run, tmp_path / "sent", "images")
+    uploads.send_file(client, run, tmp_path / "sent/a.txt", "images/b")
+    uploads.send_model(client, model, tmp_path / "sent")
+    assert sorted(path.name for path in (tmp_path / "store").rglob("*.txt")) == ["a.txt"] * 3 + ["c.txt"] * 2
 
 
 def test_a_run_that_is_stopped_waits_for_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
