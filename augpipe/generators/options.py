@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Final
 
 from pydantic import Field, SerializeAsAny, model_validator
@@ -90,6 +90,10 @@ class GeneratorConfig(KindConfig):
         """ValueError for an option without effect. No validator: the models of earlier runs load with their options."""
         for name, why in self.without_effect():
             refuse_changed(self, [name], f"{why}; remove it")
+
+    def warnings(self, counts: Mapping[int, int]) -> Iterator[str]:
+        """What a user should know before it trains on so many images of each class; a family may add some."""
+        yield from ()
 
     def without_effect(self) -> Iterator[tuple[str, str]]:
         """Options that nothing reads with the values of the others, and why; a family adds its own."""
