@@ -230,6 +230,10 @@ def _generator_options(config: GeneratorConfig | Mapping[str, Any]) -> Generator
         raise UserError(
             f"{options.kind} reads its images from a source, which a run compares with val and test; use it in a config"
         )
+    if options.start:
+        raise UserError(
+            "start is done by a run and by `augpipe train`, not by fit; remove it, or train with one of them"
+        )
     if options.pretrain:
         raise UserError(
             "pretrain is done by a run and by `augpipe train`, not by fit; remove it, or train with one of them"

@@ -19,6 +19,7 @@ from augpipe.pipeline.confirm import stage as stage_of
 from augpipe.pipeline.confounding import over_sampling
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment
+from augpipe.pipeline.generator_warnings import generator_warnings
 from augpipe.pipeline.graph import More, call_stages, train_and_score
 from augpipe.pipeline.records import Prepared
 from augpipe.pipeline.replicates import explored
@@ -73,7 +74,8 @@ def run(
     with started(experiment, fresh) as ready:
         prepared = prepared_by_seed(experiment, ready.context, experiment.seeds, known)
         # After the data, so that a mistake in them is one line.
-        for line in (*experiment.notes(), *over_sampling(experiment)):
+        warnings = generator_warnings(experiment, prepared[experiment.seeds[0]])
+        for line in (*experiment.notes(), *over_sampling(experiment), *warnings):
             report(line)
         graph = partial(call_stages, experiment, prepared)
         flow_call = replace(ready, cached=partial(all_cached, graph, ready.context)).call

@@ -101,6 +101,22 @@ def known_images(intake: Intake, sides: Mapping[str, Rows]) -> Known:
     return Known(intake.ids, intake.facts, pixel_digests(_pixels(intake)), sides)
 
 
+def without_copies(other: Intake, known: Known) -> ExternalImages:
+    """The images of another set without equal and near copies of images of val and test."""
+    n, rows = len(known.ids), np.arange(len(other.rows))
+    held_out = np.concatenate([known.sides[name] for name in HELD_OUT])
+    equal = np.isin(_keys(pixel_digests(_pixels(other))), _keys(known.digests[held_out]))
+    searched = {"train": held_out, "val": held_out[:0], "test": n + rows}
+    groups = near_copies(_joined(known.facts, other.facts), searched, complete=True).groups
+    copies = equal | np.isin(groups[n:], groups[held_out])
+    ids, names = other.ids, other.listing.classes
+    removed = {
+        ids[row]: (names[other.labels[row]], "removed: a copy of an image of val or test")
+        for row in np.flatnonzero(copies).tolist()
+    }
+    return ExternalImages(other, rows[~copies], removed)
+
+
 def without_held_out(generator: str, external: Intake, known: Known) -> ExternalImages:
     """The images of a generator without near copies of val and test.
 

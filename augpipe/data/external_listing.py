@@ -45,13 +45,28 @@ def external_listing(generator: str, source: KindConfig, classes: Sequence[str])
             )
     place = {name: label for label, name in enumerate(classes)}
     labels = np.array([place[listing.classes[label]] for label in listing.labels], np.int64)
-    prefix = f"generators.{generator}/"
+    return replace(_apart(listing, f"generators.{generator}/"), labels=labels, classes=tuple(classes))
+
+
+def other_listing(generator: str, source: KindConfig) -> Listing:
+    """The images of another set on which a generator starts, with its own classes and ids that no image of the
+    experiment has. Splits and attributes are ignored.
+    """
+    with naming(f"{generator}.start"):
+        listing = sources.listing(source)
+        if listing.lost:
+            raise UserError(f"cannot read {listing.lost[0]}")
+        if not len(listing):
+            raise UserError("it has no image")
+    return _apart(listing, f"generators.{generator}.start/")
+
+
+def _apart(listing: Listing, prefix: str) -> Listing:
+    """Without what concerns a split, and with ids of its own."""
     return replace(
         listing,
         ids=[prefix + one for one in listing.ids],
         bad=tuple(replace(one, id=prefix + one.id) for one in listing.bad),
-        labels=labels,
-        classes=tuple(classes),
         splits=None,
         weights=None,
         attributes={},

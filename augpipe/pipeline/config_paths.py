@@ -19,8 +19,10 @@ def map_paths(values: dict[str, Any], function: Callable[[str], str]) -> None:
         values["source"] = sources.map_paths(values["source"], function)
     generators = values.get("generators")
     for generator in generators.values() if isinstance(generators, dict) else ():
-        if isinstance(generator, dict) and "source" in generator:
-            generator["source"] = sources.map_paths(generator["source"], function)
+        start = generator.get("start") if isinstance(generator, dict) else None
+        for options in (generator, start):
+            if isinstance(options, dict) and "source" in options:
+                options["source"] = sources.map_paths(options["source"], function)
     arms = values.get("arms")
     for arm in arms if isinstance(arms, list) else ():
         mix = arm.get("mix") if isinstance(arm, dict) else None

@@ -22,7 +22,7 @@ from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.graph import More, call_stages, train_and_score
 from augpipe.pipeline.records import Prepared, TrainingSpec
 from augpipe.pipeline.stages.mix import search_steps
-from augpipe.pipeline.stages.train_generator import SHOWN, VALIDATED
+from augpipe.pipeline.stages.train_generator import SHOWN, SHOWN_CLASSES, VALIDATED
 from augpipe.synthetic.options import Curation, FidelityOptions
 
 # In seconds of a core that takes PYTHON for the loop of `timing`. BEGIN and END: a demo whose results are all reused
@@ -289,8 +289,8 @@ class _Seconds:
     ) -> float:
         costs = self._costs.generators[spec.name]
         single = spec.pooled or spec.label is not None
-        kimg = options.pretrain if spec.pooled else options.kimg
-        classes = 1 if single else len(self._images.classes)
+        kimg = options.start_kimg if spec.other else options.pretrain if spec.pooled else options.kimg
+        classes = SHOWN_CLASSES if spec.other else 1 if single else len(self._images.classes)
         drawn = classes * (VALIDATED + SHOWN + DIVERSE)
         tick = costs.settle + drawn * costs.drawn + classes * VALIDATED * self._costs.predicted
         ticks = options.ticks if options.kimg else 1

@@ -214,9 +214,10 @@ class Outline(Strict):
 
     @property
     def sources(self) -> tuple[KindConfig, ...]:
-        """The source, and those of generators whose images were made elsewhere."""
-        external = (getattr(generator, "source", None) for generator in self.generators.values())
-        return (self.source, *(source for source in external if isinstance(source, KindConfig)))
+        """The source, those of generators whose images were made elsewhere, and those of other sets."""
+        starts = (getattr(generator, "start", None) for generator in self.generators.values())
+        more = (getattr(one, "source", None) for one in (*self.generators.values(), *starts))
+        return (self.source, *(source for source in more if isinstance(source, KindConfig)))
 
     @property
     def places(self) -> tuple[Path, ...]:
@@ -278,7 +279,7 @@ class Experiment(Outline):
         """What each arm's classifier learns from besides train; `closed set` is nothing."""
         start = [PUBLISHED_WEIGHTS] if self.classifier.pretrained else []
         more = {
-            arm.name: sorted({self.generators[name].knowledge for name in arm.generators} - {CLOSED_SET})
+            arm.name: sorted({k for name in arm.generators for k in self.generators[name].learns_from} - {CLOSED_SET})
             for arm in self.arms
         }
         return {name: ", ".join([*start, *of]) or CLOSED_SET for name, of in more.items()}

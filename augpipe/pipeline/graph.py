@@ -156,7 +156,7 @@ def call_generator(runs: Runs, experiment: Experiment, spec: TrainingSpec, call:
     first, rest = specs(prepared, options, spec.model_copy(update=more))
 
     def train(model: TrainingSpec, start: TrainedGenerator | None = None) -> TrainedGenerator:
-        total = options.pretrain if model.pooled else options.kimg
+        total = options.start_kimg if model.other else options.pretrain if model.pooled else options.kimg
         trained: TrainedGenerator = call(
             train_generator,
             prepared,
@@ -171,7 +171,9 @@ def call_generator(runs: Runs, experiment: Experiment, spec: TrainingSpec, call:
         return trained
 
     if not options.per_class:
-        run = GeneratorRun(spec.name, spec.seed, prepared, train(rest[0]))
+        first = rest[0].model_copy(update={"other": True, "images": prepared.starts.get(spec.name)})
+        other = train(first) if options.start else None
+        run = GeneratorRun(spec.name, spec.seed, prepared, train(rest[0], other), other)
     else:
         pooled = train(first) if first is not None else None
         classes = [train(model, pooled if starts_pretrained(prepared, options, model) else None) for model in rest]

@@ -12,6 +12,7 @@ from augpipe.classifiers.options import Mix
 from augpipe.classifiers.plans import Share
 from augpipe.core.image_spec import ImageSpec
 from augpipe.core.refs import Ref, SplitRefs
+from augpipe.generators.options import OTHER_SET
 from augpipe.generators.protocol import Problem
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ class Prepared(Record, frozen=True):
     """
 
     uncounted = frozenset(
-        {"fingerprint", "torn_groups", "intake", "quarantine", "attributes", "cells", "shift", "external", "time"}
+        {"fingerprint", "torn_groups", "intake", "quarantine", "attributes", "cells", "shift", "external"}
+        | {"starts", "time"}
     )
 
     data: Ref  # the images of all splits
@@ -87,6 +89,7 @@ class Prepared(Record, frozen=True):
     class_of: tuple[int, ...] = ()
     shift: Ref | None = None  # the second test set
     external: Mapping[str, Ref] = Field(default_factory=dict)  # generator → its images, which were made elsewhere
+    starts: Mapping[str, Ref] = Field(default_factory=dict)  # generator → the other set that it is trained on first
     time: Timed
 
     def cells_by(self, attributes: tuple[str, ...]) -> CellSplits:
@@ -124,7 +127,8 @@ class TrainingSpec(Record, frozen=True):
 
     pooled: one model of all classes without labels, from which models of single classes start.
     devices: processes that train it together, each with its own device.
-    images: those that a generator of images made elsewhere draws from.
+    images: those that a generator of images made elsewhere draws from, or the other set.
+    other: a model of all classes of the other set, from which the generator starts.
     folder: where the training keeps its own checkpoint; in the store by default.
     """
 
@@ -134,14 +138,24 @@ class TrainingSpec(Record, frozen=True):
     seed: int
     label: int | None = None
     pooled: bool = False
+    other: bool = False
     devices: int = 1
     images: Ref | None = None
     folder: Path | None = None
     class_name: str = ""
 
     @property
+    def class_model(self) -> str:
+        """See `TrainedGenerator`."""
+        if self.other:
+            return OTHER_SET
+        return "all" if self.pooled else self.class_name
+
+    @property
     def scope(self) -> str:
         """`class x, `, `all classes, `, or an empty string for a joint generator."""
+        if self.other:
+            return f"{OTHER_SET}, "
         if self.pooled:
             return "all classes, "
         return f"class {self.class_name}, " if self.label is not None else ""
@@ -150,8 +164,9 @@ class TrainingSpec(Record, frozen=True):
 class TrainedGenerator(Record, frozen=True):
     """A generator at its best checkpoint on val, its history, and grids with fixed latents.
 
-    kind: its family. class_model: the class of a model of one class, or "all" for the pooled model that others start
-    from; "" for a joint generator. class_of: class of each label, of a generator of cells (see `Prepared.by`).
+    kind: its family. class_model: the class of a model of one class, "all" for the pooled model that others start from,
+    "other set" for the model of that; "" for a joint generator. class_of: class of each label, of a generator of cells
+    (see `Prepared.by`).
     """
 
     uncounted = frozenset({"history", "previews", "samples", "learned", "time"})
@@ -174,6 +189,8 @@ class TrainedGenerator(Record, frozen=True):
     @property
     def scope(self) -> str:
         """`class x, ` of a per-class model, otherwise an empty string."""
+        if self.class_model == OTHER_SET:
+            return f"{OTHER_SET}, "
         return f"class {self.class_model}, " if self.class_model else ""
 
     @property

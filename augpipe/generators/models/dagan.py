@@ -32,6 +32,7 @@ class Config(AdversarialConfig):
     """Options of DAGAN."""
 
     derives: ClassVar[bool] = True
+    class_free: ClassVar[bool] = True
     not_exported: ClassVar[str] = "its images are more than its network draws"
 
     kind: Literal["dagan"]

@@ -10,17 +10,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from augpipe.core.errors import UserError, several
 from augpipe.core.image_folders import keep_rows, write_labels
 from augpipe.core.images import SYNTHETIC, ImageSet, provenance
 from augpipe.core.refs import Ref
 from augpipe.core.seeds import numpy_stream
 from augpipe.core.store import Store, load_images
-from augpipe.data.external import ExternalImages, group_notes, known_images, without_held_out
+from augpipe.data.external import ExternalImages, group_notes, known_images, without_copies, without_held_out
 from augpipe.data.external_listing import naming
 from augpipe.data.intake import Intake, Progress, take_in
 from augpipe.data.sources import Bad
 from augpipe.pipeline.experiment import Experiment
-from augpipe.pipeline.external import list_external
+from augpipe.pipeline.external import list_external, list_starts
 from augpipe.pipeline.stages.shift import Shift
 from augpipe.synthetic.fidelity.exchange import subsample
 from augpipe.synthetic.held_out import SEEN, nearer_to_held_out
@@ -30,10 +31,14 @@ Rows = NDArray[np.int64]
 
 @dataclass
 class External:
-    """Stored images by generator, and what was left out. fingerprint: of all these images."""
+    """Stored images by generator, and what was left out. fingerprint: of all these images.
+
+    starts: of the other set on which a generator is trained first.
+    """
 
     fingerprint: str = ""
     images: dict[str, Ref] = field(default_factory=dict)
+    starts: dict[str, Ref] = field(default_factory=dict)
     bad: tuple[Bad, ...] = ()
     removed: dict[str, tuple[str, str]] = field(default_factory=dict)  # id → class, reason
     notes: tuple[str, ...] = ()
@@ -47,13 +52,14 @@ def take_external(
     shift: Shift | None,
     progress: Progress,
 ) -> External | None:
-    """The images of each generator of images made elsewhere, in the shape of the experiment's; None without one.
+    """The images of each generator of images made elsewhere, and of each other set on which a generator is trained
+    first, in the shape of the experiment's; None without one.
 
     intake: of the experiment, with its pixels. rows: of its train, val and test. shift: the second test set. UserError
     for images that equal one of val, test or the second test set, or are of a group of val or test.
     """
-    listings = list_external(experiment, intake.listing.classes)
-    if not listings:
+    listings, others = list_external(experiment, intake.listing.classes), list_starts(experiment)
+    if not listings and not others:
         return None
     external, known, spec = External(), known_images(intake, rows), intake.spec
     if shift is not None:
@@ -67,16 +73,41 @@ def take_external(
                 read = take_in(listing, options, experiment.policy, folder=scratch, progress=progress)
             checked = without_held_out(name, read, known)
             ref = external.images[name] = _stored(store, scratch, name, checked)
-        external.bad += read.bad
-        external.removed |= checked.removed
         note = _seen(name, load_images(ref), real, rows, experiment.split.seed)
-        external.notes += (*checked.notes(name), *note)
-        both = f"{external.fingerprint} {name} {read.fingerprint()}"
-        external.fingerprint = hashlib.sha256(both.encode()).hexdigest()[:16]
+        _add(external, name, checked, (*checked.notes(name), *note))
+    for name, listing in others.items():
+        external.notes += group_notes(f"{name}.start", listing.groups, intake.groups, rows)
+        with store.scratch() as scratch:
+            with naming(f"{name}.start"):
+                read = take_in(listing, options, experiment.policy, folder=scratch, progress=progress)
+            checked = without_copies(read, known)
+            if not len(checked.rows):
+                raise UserError(f"generators.{name}.start.source: all its images are copies of images of val or test")
+            external.starts[name] = _stored(store, scratch, name, checked)
+        _add(external, f"{name}.start", checked, _start_notes(name, checked))
     return external
 
 
+def _add(external: External, name: str, checked: ExternalImages, notes: tuple[str, ...]) -> None:
+    external.bad += checked.intake.bad
+    external.removed |= checked.removed
+    external.notes += notes
+    both = f"{external.fingerprint} {name} {checked.intake.fingerprint()}"
+    external.fingerprint = hashlib.sha256(both.encode()).hexdigest()[:16]
+
+
+def _start_notes(name: str, checked: ExternalImages) -> tuple[str, ...]:
+    n, classes = len(checked.rows), len(set(checked.intake.labels[checked.rows].tolist()))
+    lines = [f"{name} starts on another set: {several(n, 'image')} of {several(classes, 'class')}"]
+    if checked.intake.bad:
+        lines.append(f"{several(len(checked.intake.bad), 'file')} of it cannot be used; quarantine.csv says why")
+    if checked.removed:
+        lines.append(f"{several(len(checked.removed), 'image')} of it nearly equal to one of val or test: left out")
+    return tuple(lines)
+
+
 def _stored(store: Store, scratch: Path, name: str, checked: ExternalImages) -> Ref:
+    # As synthetic images they are none of the experiment's: the leak guard compares their pixels with val and test.
     read, rows = checked.intake, checked.rows
     ids = [read.ids[row] for row in rows.tolist()]
     keep_rows(scratch, rows)

@@ -88,6 +88,7 @@ def prepare(
         cells=cells,
         shift=None if shift is None else shift.images,
         external={} if external is None else external.images,
+        starts={} if external is None else external.starts,
         time=timer.stop(),
     )
 

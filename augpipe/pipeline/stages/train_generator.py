@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
@@ -24,7 +25,8 @@ from augpipe.core.seeds import entropy, torch_stream
 from augpipe.core.store import Store, load_images, load_state
 from augpipe.core.team import Team, launch
 from augpipe.generators import families, fit
-from augpipe.generators.options import FAMILIES, GeneratorConfig
+from augpipe.generators.carry_over import carried_over
+from augpipe.generators.options import FAMILIES, OTHER_SET, GeneratorConfig
 from augpipe.generators.per_class import class_problem, class_seed, class_subset
 from augpipe.generators.protocol import Deriving, Generator, Problem, WarmStarting
 from augpipe.generators.ticks import Fitted, Hooks, Tick, Validate
@@ -36,6 +38,7 @@ from augpipe.synthetic.fidelity.distances import class_kid
 
 VALIDATED = 64  # images per class for validating a checkpoint
 SHOWN = 10  # images per class in a preview or sample grid
+SHOWN_CLASSES = 20  # of another set, by whose images its training is validated and shown
 
 
 def specs(
@@ -79,7 +82,11 @@ class _Training:
         self.problem, self.train_ref = prepared.problem, spec.images or prepared.splits.train
         self.train, self.val = load_images(self.train_ref), load_images(prepared.splits.val)
         prepared.refuse_leaks(self.train, f"generator {spec.name!r}")
-        self.options = options
+        self.options, self.shown = options, self.train
+        if spec.other and spec.images is None:
+            raise UserError(f"generator {spec.name!r} starts on another set, and none was read")
+        if spec.other:
+            self._of_other_set()
         if options.external and spec.images is None:
             raise UserError(f"generator {spec.name!r} reads its images from a source, and none were read")
         if options.per_class:
@@ -96,8 +103,24 @@ class _Training:
         else:
             self.seed = class_seed(self.seed, label)
             self.problem = class_problem(self.problem, label)
+        self.shown = self.train
         if len(self.val) == 0:
             self.val = self.train  # a class that val lacks can only be validated on train
+
+    def _of_other_set(self) -> None:
+        """Settings of the training on another set, which is validated on some images of some of its classes.
+
+        No collapse is looked for: that would draw images of each of its classes, which may be thousands.
+        """
+        self.seed = entropy(self.seed, "other set")
+        self.problem = Problem(self.problem.spec, self.train.classes)
+        labels = np.array(self.train.labels)
+        have = np.unique(labels)
+        some = have[np.linspace(0, len(have) - 1, min(len(have), SHOWN_CLASSES)).astype(np.int64)]
+        rows = [np.flatnonzero(labels == label)[:VALIDATED] for label in some]
+        self.shown = self.val = self.train.take(np.sort(np.concatenate(rows)))
+        single = {"start": None, "kimg": self.options.start_kimg, "collapse": 0.0}
+        self.options = self.options.model_copy(update=single)
 
     def build(self) -> Generator:
         """The generator to train, with another's nets if it starts from one."""
@@ -105,7 +128,10 @@ class _Training:
         if self.start is not None:
             if not isinstance(generator, WarmStarting):
                 raise UserError(f"{self.options.kind} cannot start from a pretrained model")
-            generator.warm_start(load_state(self.start)["state"])
+            state = load_state(self.start)["state"]
+            if self.options.start:
+                state = carried_over(state, generator, self.options, self.problem, self.runtime)
+            generator.warm_start(state)
         if isinstance(generator, Deriving) and (self.spec.pooled or self.spec.label is not None):
             self.train_ref = self.store.put_images(self.train)
         return generator
@@ -118,7 +144,7 @@ class _Training:
             "config": self.options.model_dump(mode="json"),
             "seed": spec.seed,
             "generator": spec.name,
-            "part": "all" if spec.pooled else spec.label,
+            "part": OTHER_SET if spec.other else "all" if spec.pooled else spec.label,
             "data": {"train": splits.train.sha256, "val": splits.val.sha256},
             "classes": list(self.problem.classes),
             "image": [self.problem.spec.size, self.problem.spec.channels],
@@ -132,13 +158,13 @@ class _Training:
         key = f"{entropy(0, repr(header)):016x}"
         if spec.folder is None:
             return Checkpoint(self.store.root / "training" / f"{key}.pt", header, disposable=True)
-        which = "-all" if spec.pooled else "" if spec.label is None else f"-{spec.label}"
+        which = "-other" if spec.other else "-all" if spec.pooled else "" if spec.label is None else f"-{spec.label}"
         return Checkpoint(spec.folder / f"last{which}.pt", header)
 
     def validation(self) -> Validate:
         """The metric by which a checkpoint is selected, in features of the reference classifier."""
         classifier = trained_classifier.from_state(load_state(self.reference), self.runtime)
-        return validation(classifier, self.train, self.val, self.runtime, self.seed)
+        return validation(classifier, self.shown, self.val, self.runtime, self.seed)
 
 
 def train_generator(
@@ -185,7 +211,7 @@ def _train(
     generator, store = work.build(), work.store
 
     def on_tick(tick: Tick, current: Generator) -> dict[str, Any]:
-        picture = _preview(current, work.train, work.seed)
+        picture = _preview(current, work.shown, work.seed)
         if not distributed.leads():
             return {}
         ref = store.put("previews", lambda path: picture.save(path, format="PNG"), ".png")
@@ -230,7 +256,7 @@ def validation(classifier: Trained, train: ImageSet, val: ImageSet, runtime: Run
 
 def _record(training: _Training, generator: Generator, fitted: Fitted, timer: Timer) -> TrainedGenerator | None:
     store, spec = training.store, training.spec
-    shown = draw.labels_of(training.train.counts(), SHOWN, generator)
+    shown = draw.labels_of(training.shown.counts(), SHOWN, generator)
     images = draw.draw(generator, shown, torch_stream(training.seed, "preview")).images
     if not distributed.leads():
         return None
@@ -246,7 +272,7 @@ def _record(training: _Training, generator: Generator, fitted: Fitted, timer: Ti
         name=spec.name,
         kind=training.options.kind,
         seed=spec.seed,
-        class_model="all" if spec.pooled else "" if spec.label is None else training.problem.classes[0],
+        class_model=spec.class_model,
         class_of=training.prepared.class_of,
         checkpoint=store.put_state("generators", packed),
         history=_history(store, rows),
