@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING, Final
 from mlflow.entities import Metric
 from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING as SWITCH
 
+from augpipe.core.errors import one_line
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 INTERVAL: Final = 10.0  # seconds between samples, if MLflow's variable sets no other
+SHORTEST: Final = 0.01  # seconds
 ENDING: Final = 2.0  # seconds that the end of a run waits for a sample that is being logged
 ON: Final = ("", "true", "1")
 MISSING: Final = "psutil is not installed; the run has no system metrics (pip install psutil)"
@@ -37,18 +40,22 @@ def system_metrics(client: MlflowClient, run: str, report: Callable[[str], None]
     if os.environ.get(SWITCH.name, "").lower() not in ON:
         yield
         return
+    logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)  # it says that there is no GPU
     try:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        monitor = SystemMetricsMonitor(run, INTERVAL, tracking_uri=client.tracking_uri)
     except ImportError:
         report(MISSING)
         yield
         return
-    logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)  # it says that there is no GPU
+    except ValueError as error:  # an interval that is no number
+        report(f"the run has no system metrics: {one_line(error)}")
+        yield
+        return
     stop = threading.Event()
-    # Its own thread is not started.
-    monitor = SystemMetricsMonitor(run, INTERVAL, tracking_uri=client.tracking_uri)
-    arguments = (client, run, monitor, stop)
-    thread = threading.Thread(target=_sample, args=arguments, name="system metrics", daemon=True)
+    # The monitor's own thread is not started.
+    thread = threading.Thread(target=_sample, args=(client, run, monitor, stop), name="system metrics", daemon=True)
     thread.start()
     try:
         yield
@@ -60,8 +67,9 @@ def system_metrics(client: MlflowClient, run: str, report: Callable[[str], None]
 def _sample(client: MlflowClient, run: str, monitor: SystemMetricsMonitor, stop: threading.Event) -> None:
     """Log samples until the event; the step of each is the number of seconds since the run began."""
     began: int | None = None  # milliseconds
-    _collected(monitor)  # the processor's use is that since the last sample
-    while not stop.wait(monitor.sampling_interval):
+    with suppress(Exception):
+        _collected(monitor)  # the processor's use is that since the last sample
+    while not stop.wait(max(SHORTEST, monitor.sampling_interval)):
         with suppress(Exception):  # of any server, away for any reason
             values, now = _collected(monitor), round(time.time() * 1000)
             began = began or int(client.get_run(run).info.start_time)
