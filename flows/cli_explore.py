@@ -52,12 +52,12 @@ class ExploreOptions:
         """UserError for options that do not fit the model, as far as its file says so without importing torch."""
         from augpipe.core.counts import parse_classes
         from augpipe.generators.preview import check_stored_images
-        from augpipe.pipeline.model_places import GENERATOR, check_kind, family_of, head_of
+        from augpipe.pipeline.model_places import GENERATOR, check_kind, config_of, head_of
 
         head = head_of(place)
         check_kind(place, head, GENERATOR, "augpipe explore")
         if place.is_file() and "path" not in head.get("train", {"path": ""}):
-            check_stored_images(family_of(head), head["train"]["sha256"], home() / "store")
+            check_stored_images(config_of(head), head["train"]["sha256"], home() / "store")
         if "classes" in head:
             parse_classes(self.classes, head["classes"])
 
