@@ -15,8 +15,9 @@ from .workers import FORKED
 if os.environ.pop(FORKED, ""):  # not where something else imports this module
     atexit.register(os._exit, 0)  # with a regular end, libraries would report what they leak
 gc.disable()  # as in `entry.main`
-# The second: torch imports it, and with it 900 modules, at the first step of an optimiser.
-for name in (f"{__package__}.tasks", "torch._dynamo"):
+# The second: torch imports it, and with it 900 modules, at the first step of an optimiser. The others are imported
+# where the stages use them, so that a run whose results are all cached does without.
+for name in (f"{__package__}.tasks", "torch._dynamo", "sklearn.linear_model", "sklearn.metrics", "sklearn.covariance"):
     import_module(name)
 with suppress(fingerprints.ChangedError):  # a worker that asks for it is told so
     fingerprints.fingerprint(["augpipe.pipeline.graph"])

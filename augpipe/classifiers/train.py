@@ -176,7 +176,12 @@ class _Learner:
         self._net, self._batches, self._runtime = net, batches, runtime
         self._blend_stream, self._dropout_stream = streams
         self._batch, self._steps, self._done = options.batch, options.steps, 0
-        self._optimiser = torch.optim.AdamW(net.parameters(), options.learning_rate, weight_decay=options.weight_decay)
+        self._optimiser = torch.optim.AdamW(
+            net.parameters(),
+            options.learning_rate,
+            weight_decay=options.weight_decay,
+            fused=runtime.device.type in ("cpu", "cuda"),
+        )
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
             self._optimiser, options.learning_rate, total_steps=options.steps
         )

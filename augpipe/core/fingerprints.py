@@ -9,8 +9,14 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
+import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +26,7 @@ PACKAGE: Final = "augpipe"
 ROOT: Final = Path(__file__).resolve().parents[1]
 # The schema of all settings imports the options of every package. A stage depends on the values that it reads.
 NOT_FOLLOWED: Final = frozenset({"augpipe.pipeline.experiment"})
+MANY: Final = 2000  # facts of files that are stored; of edited files they would grow without end
 LIBRARIES: Final = (
     "albucore",
     "albumentations",
@@ -58,15 +65,42 @@ def fingerprint(modules: Iterable[str], root: Path = ROOT) -> str:
 
     Raises ChangedError if one of their files was edited after this process started.
     """
+    if root != ROOT:
+        return _digest(used_by(modules, root), root)
+    names = frozenset(modules)
+    for path in _files(names):
+        try:
+            changed = path.stat().st_mtime_ns
+        except OSError:
+            changed = 0
+        if _AT_START.get(path) != changed:
+            raise ChangedError(f"{path} was edited after this process started")
+    return _at_start(names)
+
+
+@cache
+def _files(modules: frozenset[str]) -> tuple[Path, ...]:
+    """The files that the modules depend on. An edit of one of them may change which; `fingerprint` then raises."""
+    paths = (_file(module, ROOT) for module in used_by(modules))
+    return tuple(sorted(path for path in paths if path is not None))
+
+
+@cache
+def _at_start(modules: frozenset[str]) -> str:
+    """The fingerprint of files that have not changed since; a run of many arms asks for it hundreds of times."""
+    return _digest(used_by(modules), ROOT)
+
+
+def _digest(used: Iterable[str], root: Path) -> str:
     digest = hashlib.sha256()
-    for module in sorted(used_by(modules, root)):
+    for module in sorted(used):
         path = _file(module, root)
         if path is None:  # never: checked by `used_by`
             continue
-        changed = path.stat().st_mtime_ns
-        if root == ROOT and _AT_START.get(path) != changed:
-            raise ChangedError(f"{path} was edited after this process started")
-        digest.update(f"{module} {_meaning(path, changed)}\n".encode())
+        digest.update(f"{module} {_facts(path, path.stat().st_mtime_ns).meaning}\n".encode())
+    if _parsed:
+        _store()
+        _parsed.clear()
     return digest.hexdigest()
 
 
@@ -107,14 +141,69 @@ def _file(module: str, root: Path) -> Path | None:
     return None
 
 
-@cache
-def _tree(path: Path, changed: int) -> ast.Module:
-    return ast.parse(path.read_bytes())
+@dataclass(frozen=True)
+class _Facts:
+    """What a source says. meaning: SHA-256 of its syntax tree. names: what it imports from this package: modules,
+    and the names taken from each; none for `import module`.
+    """
+
+    meaning: str
+    names: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+# Facts by the SHA-256 of the source, in a file beside the compiled module: parsing all files takes a second of each
+# process. As with compiled modules, `python -B` writes none.
+_FACTS: Final = Path(cache_from_source(__file__)).with_suffix(".json")
 
 
 @cache
-def _meaning(path: Path, changed: int) -> str:
-    return hashlib.sha256(ast.dump(_tree(path, changed)).encode()).hexdigest()
+def _known() -> dict[str, _Facts]:
+    """The stored facts, and those that this process has added; empty if none are stored, or they are damaged."""
+    try:
+        entries = json.loads(_FACTS.read_bytes())
+        return {
+            source: _Facts(str(meaning), tuple((str(module), tuple(map(str, inner))) for module, inner in names))
+            for source, (meaning, names) in entries.items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _store() -> None:
+    """Store the known facts; all but those of now are forgotten if there are many."""
+    if sys.dont_write_bytecode:
+        return
+    recent = {key: facts for key, facts in _known().items() if len(_known()) <= MANY or key in _used}
+    draft = _FACTS.with_suffix(f".{os.getpid()}")
+    with suppress(OSError):  # a folder that cannot be written to
+        entries = {source: [facts.meaning, facts.names] for source, facts in recent.items()}
+        draft.write_text(json.dumps(entries), encoding="utf-8")
+        draft.replace(_FACTS)
+
+
+# SHA-256 of the sources that this process has read, and of those that it parsed and has not stored.
+_used: set[str] = set()
+_parsed: set[str] = set()
+
+
+@cache
+def _facts(path: Path, changed: int) -> _Facts:
+    source = path.read_bytes()
+    key = hashlib.sha256(source).hexdigest()
+    _used.add(key)
+    if key not in _known():
+        _parsed.add(key)
+        tree = ast.parse(source)
+        _known()[key] = _Facts(hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(_names(tree)))
+    return _known()[key]
+
+
+def _names(tree: ast.Module) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, ()) for alias in node.names if alias.name.split(".")[0] == PACKAGE)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == PACKAGE:
+            yield node.module, tuple(alias.name for alias in node.names)
 
 
 @cache
@@ -123,13 +212,12 @@ def _imports(path: Path, changed: int, root: Path) -> tuple[str, ...]:
     `from augpipe.x import y` counts as augpipe.x.y if that is a module.
     """
     imported: set[str] = set()
-    for node in ast.walk(_tree(path, changed)):
-        if isinstance(node, ast.Import):
-            imported |= {alias.name for alias in node.names if _file(alias.name, root)}
-        elif isinstance(node, ast.ImportFrom) and node.module and _file(node.module, root):
-            inner = {f"{node.module}.{alias.name}" for alias in node.names}
-            modules = {name for name in inner if _file(name, root)}
-            imported |= modules
-            if modules != inner:
-                imported.add(node.module)
+    for module, names in _facts(path, changed).names:
+        if not _file(module, root):
+            continue
+        inner = {f"{module}.{name}" for name in names}
+        modules = {name for name in inner if _file(name, root)}
+        imported |= modules
+        if not names or modules != inner:
+            imported.add(module)
     return tuple(sorted(imported))

@@ -8,6 +8,7 @@ the next folder that holds them, and which of its rows they are, `start` up to b
 from __future__ import annotations
 
 import json
+import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from augpipe.core.refs import ROWS, Rows, pixels_of, rows_of
 
 PIXELS: Final = "images.npy"
 DIGESTS: Final = "digests.npy"
+AT_ONCE: Final = 4096  # images whose pages are in memory at a time
 
 
 @contextmanager
@@ -48,6 +50,16 @@ def image_writer(folder: Path, n: int, spec: ImageSpec) -> Iterator[NDArray[np.u
             os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
     yield rows
     rows.flush()
+
+
+def release(images: NDArray[np.uint8]) -> None:
+    """Give back the memory of the pages of a memory map; what was written stays in the system's cache of the file.
+
+    Pages of a map that are read or written count as the process's memory until it is closed.
+    """
+    mapped = getattr(images, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def keep_rows(folder: Path, rows: NDArray[np.int64]) -> None:
@@ -95,7 +107,11 @@ def _cut(path: Path, n: int) -> None:
 
 def write_labels(folder: Path, labels: NDArray[np.int64], classes: tuple[str, ...], table: pd.DataFrame) -> None:
     """Complete a folder that holds its pixels: labels, classes, provenance, and a digest of each image."""
-    np.save(folder / DIGESTS, pixel_digests(_mapped(folder / PIXELS)))
+    images, digests = _mapped(folder / PIXELS), [np.empty((0, 2), np.uint64)]
+    for start in range(0, len(images), AT_ONCE):
+        digests.append(pixel_digests(images[start : start + AT_ONCE]))
+        release(images)
+    np.save(folder / DIGESTS, np.concatenate(digests))
     _write_labels(folder, labels, classes, table)
 
 

@@ -12,7 +12,6 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
 
 from augpipe.core.images import ImageSet
 from augpipe.core.seeds import numpy_stream
@@ -58,6 +57,8 @@ class Interpolation:
             k = min(self._neighbours, len(rows) - 1)
             near = np.zeros((len(rows), 1), np.int64)  # a single image is its own neighbour
             if k:
+                from sklearn.neighbors import NearestNeighbors  # .6 s: imported only if used
+
                 near = NearestNeighbors(n_neighbors=k).fit(codes).kneighbors(return_distance=False)
             self._codes[label] = ClassCodes(rows, codes, near)
         return self._codes[label]

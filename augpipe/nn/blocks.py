@@ -29,28 +29,16 @@ class Dropout(nn.Module):
             return x
         if self.rng is None:
             raise RuntimeError("Dropout has no random generator: call use_rng(module, rng) first")
-        return x * parallel.local_rows(_mask(x, self.p, self.rng))
+        mask = self._empty_global(x).bernoulli_(1 - self.p, generator=self.rng)
+        return x * parallel.local_rows(mask) / (1 - self.p)
 
-
-def _mask(x: torch.Tensor, p: float, rng: torch.Generator) -> torch.Tensor:
-    """0 with probability p, else 1/(1-p): for the rows of all processes, in x's type and memory format, in whose order
-    values are drawn.
-    """
-    shape = (parallel.global_count(len(x)), *x.shape[1:])
-    if x.device.type != "cpu":
-        mask = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=_layout(x))
-        return mask.bernoulli_(1 - p, generator=rng).div_(1 - p)
-    # On a CPU bernoulli_ takes as long as a convolution. Sixteen random bits per value decide instead: p is rounded to
-    # a multiple of 2^-16.
-    count = math.prod(shape)
-    dropped = min(max(1, round(p * 2**16)), 2**16 - 1)
-    bits = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None, generator=rng)
-    retained = bits.view(torch.int16)[:count] >= dropped - 2**15
-    mask = retained.to(x.dtype).mul_(1 / (1 - dropped / 2**16))
-    if _layout(x) == torch.channels_last:
-        n, channels, height, width = shape
-        return mask.view(n, height, width, channels).permute(0, 3, 1, 2)
-    return mask.view(shape)
+    @staticmethod
+    def _empty_global(x: torch.Tensor) -> torch.Tensor:
+        """Empty tensor for the rows of all processes, in x's memory format: values are drawn in that order."""
+        if parallel.size() == 1:
+            return torch.empty_like(x)
+        shape = (parallel.global_count(len(x)), *x.shape[1:])
+        return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=_layout(x))
 
 
 def _layout(x: torch.Tensor) -> torch.memory_format:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.covariance import ledoit_wolf
 
 
 class ClassGaussians:
@@ -27,6 +26,8 @@ class ClassGaussians:
         """
         mean = encodings.mean(0)
         if len(encodings) > 1:
+            from sklearn.covariance import ledoit_wolf  # .6 s: imported only if used
+
             covariance, _ = ledoit_wolf(encodings)
         else:
             covariance = np.zeros((len(mean), len(mean)))

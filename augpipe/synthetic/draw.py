@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from augpipe.core.counts import Counts
-from augpipe.core.image_folders import image_writer, keep_rows, write_labels
+from augpipe.core.image_folders import image_writer, keep_rows, release, write_labels
 from augpipe.core.images import SYNTHETIC, ImageSet, provenance
 from augpipe.core.refs import Ref
 from augpipe.core.seeds import torch_stream
@@ -136,6 +136,7 @@ class _Filling:
                 return
             for chunk in torch.cat(labels).to(torch.int64).split(AT_ONCE):
                 self._take(draw(self.generator, chunk, rng), chunk.numpy())
+                release(self.pool)
 
     def _missing(self, label: int) -> int:
         return self.planned[label] - self.done[label]

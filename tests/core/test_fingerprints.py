@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,3 +61,44 @@ def test_an_unknown_module_is_named(package: Path) -> None:
 
 def test_modules_that_are_loaded_by_name_are_named_by_who_asks() -> None:
     assert "augpipe.generators.models.acgan" not in code.used_by(["augpipe.pipeline.stages.train_generator"])
+
+
+def forget() -> None:
+    for function in (code._known, code._facts, code._imports):
+        function.cache_clear()
+    code._used.clear()
+    code._parsed.clear()
+
+
+def test_what_sources_say_is_read_from_the_stored_facts(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each process would parse all files again. Facts are of a source, whatever its name and time."""
+    monkeypatch.setattr(code, "_FACTS", tmp_path / "facts.json")
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    forget()
+    try:
+        first = code.fingerprint(["augpipe.a"], package)
+        facts = json.loads((tmp_path / "facts.json").read_text())
+        monkeypatch.delattr(code.ast, "parse")  # no file is parsed again
+        forget()
+        assert code.fingerprint(["augpipe.a"], package) == first
+        monkeypatch.undo()
+        monkeypatch.setattr(code, "_FACTS", tmp_path / "facts.json")
+        (package / "c.py").write_text("x = 1\n")
+        forget()
+        changed = code.fingerprint(["augpipe.a"], package)
+        assert changed != first
+        for damaged in ("", "[]", "{", json.dumps(dict.fromkeys(facts, 1))):
+            (tmp_path / "facts.json").write_text(damaged)
+            forget()
+            assert code.fingerprint(["augpipe.a"], package) == changed
+        monkeypatch.setattr(code, "MANY", 1)
+        monkeypatch.setattr(sys, "dont_write_bytecode", False)
+        (tmp_path / "facts.json").write_text(json.dumps({**facts, "old": ["meaning", []]}))
+        forget()
+        assert code.fingerprint(["augpipe.a"], package) == changed
+        stored = json.loads((tmp_path / "facts.json").read_text())
+        assert "old" not in stored and len(stored) == len(code._used)
+    finally:
+        forget()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import resource
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,7 @@ from augpipe.core import image_folders
 from augpipe.core.errors import UserError
 from augpipe.core.files import digest
 from augpipe.core.image_spec import ImageSpec
-from augpipe.core.images import ImageSet
+from augpipe.core.images import ImageSet, pixel_digests
 from augpipe.core.store import Store, load_images
 
 
@@ -106,3 +109,30 @@ def test_more_images_than_the_disk_has_room_for_are_refused_before_a_folder_is_m
     ):
         pass
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_released_pages_are_no_memory_of_the_process_and_still_written(tmp_path: Path) -> None:
+    def resident() -> float:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * resource.getpagesize() / 2**20
+
+    spec = ImageSpec(channels=1, size=64)
+    with image_folders.image_writer(tmp_path / "set", 5000, spec) as pool:  # 20 MB
+        before = resident()
+        pool[:] = 7
+        written = resident()
+        image_folders.release(pool)
+        assert written - before > 15 > resident() - before + 10
+        assert (pool[::999] == 7).all()
+    assert (np.load(tmp_path / "set" / "images.npy", mmap_mode="r")[-1] == 7).all()
+    image_folders.release(np.zeros((2, 1, 4, 4), np.uint8))  # no map: nothing to do
+
+
+@pytest.mark.parametrize("shape", [(5, 3, 4, 4), (0, 3, 4, 4)])
+def test_digests_are_of_each_images_bytes_in_order(shape: tuple[int, ...]) -> None:
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    for same in (images, np.asfortranarray(images)):
+        digests = pixel_digests(same)
+        expected = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
+        assert digests.astype("<u8").tobytes() == b"".join(expected) and digests.shape == (len(images), 2)

@@ -13,11 +13,9 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from imblearn import over_sampling
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy import sparse
-from sklearn.neighbors import NearestNeighbors
 
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet
@@ -81,6 +79,8 @@ class _Neighbours:
         key = (self._rows.shape[0], x.shape[0])
         if key not in self._known:
             rows, queries = (m[:, : self._pixels].toarray() for m in (self._rows, x))
+            from sklearn.neighbors import NearestNeighbors
+
             nearest = NearestNeighbors(n_neighbors=self.n_neighbors, algorithm="brute").fit(rows)
             self._known[key] = nearest.kneighbors(queries, return_distance=False)
         self._rows = None  # of all classes they would be many copies of the set
@@ -156,6 +156,8 @@ class SMOTE:
 
     def _resample(self, x: sparse.csr_matrix, y: NDArray[np.int64], n: int, seed: int, label: int) -> sparse.csr_matrix:
         """Sample n new rows of class 0, which is `label`."""
+        from imblearn import over_sampling  # with scikit-learn a second, and not needed to check options
+
         count = int((y == 0).sum())
         k = self._neighbours(label, min(self.config.neighbours, count - 1))
         rng = np.random.default_rng(seed)
@@ -198,6 +200,8 @@ def _adasyn(x: sparse.csr_matrix, y: NDArray[np.int64], n: int, k: _Neighbours, 
     ADASYN rounds the number of samples per image, so a small n over many images may round to no samples: request
     more until there are n.
     """
+    from imblearn import over_sampling
+
     count, requested = int((y == 0).sum()), n
     while requested <= max(64 * n, 64 * count):
         sampler = over_sampling.ADASYN(sampling_strategy={0: count + requested}, n_neighbors=k, random_state=seed)

@@ -8,9 +8,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import binomtest, t
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from augpipe.comparison.units import Units
 from augpipe.synthetic.embeddings import Embedded
@@ -52,6 +49,11 @@ def c2st(c: Compared) -> dict[str, float]:
         n = int(groups.max()) + 1
         if n < 2 * LEAST_GROUPS:
             raise RefusedError(f"needs {2 * LEAST_GROUPS} groups of {what} images, has {n}")
+    # .6 s: imported only if used.
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     x = np.concatenate([c.real.vectors[a], c.synthetic.vectors[b]])
     y = np.arange(len(x)) >= len(a)
     training = np.concatenate([_half(groups, c.rng("halves")) for groups in (real, synthetic)])
