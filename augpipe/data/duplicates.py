@@ -66,8 +66,9 @@ def near_groups(
 def of_one_colour(tints: NDArray[np.int16], others: NDArray[np.int16]) -> NDArray[np.bool_]:
     """Whether mean colours, int16 (P,2) twice, are alike or one of both has none, as a grey copy → bool (P,)."""
     alike = np.abs(tints - others).max(1) <= TINT
-    grey: NDArray[np.bool_] = ~tints.any(1) | ~others.any(1)
-    return alike | grey
+    coloured = (tints != 0).any(1) & (others != 0).any(1)
+    result: NDArray[np.bool_] = np.asarray(alike | ~coloured, bool)
+    return result
 
 
 def _join(

@@ -51,6 +51,6 @@ def _check(listed: Listed, root: Path, place: str | None, paths: Iterable[Path])
             stored = {file.path: file.file_size for file in listed(folder or None)}
         except ValueError as error:  # the answer is not JSON
             raise MlflowException(PAGE, TEMPORARILY_UNAVAILABLE) from error
-        for name, size in sizes.items():
-            if name not in stored or stored[name] not in (None, size):
-                raise MlflowException(f"the artifact store took {name} and does not have it")
+        for file_name, size in sizes.items():
+            if file_name not in stored or stored[file_name] not in (None, size):
+                raise MlflowException(f"the artifact store took {file_name} and does not have it")
