@@ -46,7 +46,7 @@ class NearCopies:
         """A line on the images of val and test that are too small to be searched, if there are any."""
         return tuple(
             f"{n:,} of {len(rows[side]):,} images of {side} are below {LEAST_SIDE} px and not searched for mirrored, "
-            "shifted and cropped copies in other parts"
+            "shifted and cropped copies in the other splits"
             for side, n in self.small.items()
             if n
         )

@@ -106,7 +106,7 @@ def test_columns_of_other_things_are_listed_and_no_more(tmp_path: Path) -> None:
     ]
     listed = sources.listing(source("manifest", path=table(tmp_path, rows, "m.csv")))
     (note,) = listed.notes
-    assert note.startswith("not used of the manifest") and note.endswith("age, image_id, patient")
+    assert note.startswith("not used in the manifest") and note.endswith("age, image_id, patient")
 
 
 def test_a_table_that_names_pictures_without_folder_and_suffix(tmp_path: Path) -> None:

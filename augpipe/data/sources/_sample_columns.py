@@ -92,4 +92,4 @@ def check_unused(
                 like[key] = number_of(values)
     refuse(like, where, "key", "source.group")
     others = [key for key in unused if key not in config.ignore]
-    return (f"not used of {where}: {few(others)}",) if others else ()
+    return (f"not used in {where}: {few(others)}",) if others else ()

@@ -82,7 +82,7 @@ def check_unused(
         }
         wider = _wider(around, where, what, key)
     shown = choices(name or f"a {what} without a name" for name in others)
-    return (*((f"not used of {where}: {shown}",) if others else ()), *wider)
+    return (*((f"not used in {where}: {shown}",) if others else ()), *wider)
 
 
 def refuse(like: Mapping[str, int], where: str, what: str, key: str) -> None:

@@ -270,7 +270,7 @@ def _check_unused(
         unused, names, where=where, what="column", groups=groups, ignored=config.ignore, key="source.group"
     )
     wider = [note for note in notes if not note.startswith("not used")]
-    return (*((f"not used of {where}: {choices(unused)}",) if unused else ()), *wider)
+    return (*((f"not used in {where}: {choices(unused)}",) if unused else ()), *wider)
 
 
 def _fetching(
