@@ -119,8 +119,9 @@ def _exportable(generator: Generator, kind: str) -> LatentGenerator:
     """A generator whose images are one net's of latents and labels; UserError for any other."""
     reason = "its images are not those of one network"
     if isinstance(generator, LatentGenerator):
-        overridden = {name for name in ("sample", "latents", "latent_law") if _overrides(type(generator), name)}
-        if "sample" in overridden:
+        names = ("sample", "decode", "latents", "latent_law")
+        overridden = {name for name in names if _overrides(type(generator), name)}
+        if overridden & {"sample", "decode"}:
             reason = "its images are more than its network draws"
         elif "latents" in overridden and "latent_law" not in overridden:
             reason = "the family does not say how its latents are distributed (latent_law)"

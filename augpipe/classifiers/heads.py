@@ -2,24 +2,17 @@
 
 The classifier is trained as without the head; its features of real images are then computed once, and the head is
 fitted to them, which takes seconds. Nothing is generated as an image. `head: crt` and `head: {kind: crt}` are the same.
-torch is imported when a head is fitted, not when a config is read.
+`head_fits` fits them; here are options alone, so that neither configs nor stages that only carry them depend on it.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SerializeAsAny
 
 from augpipe.core.registry import Registry
 from augpipe.core.schema import OneOf, Strict
-
-if TYPE_CHECKING:
-    from augpipe.classifiers.features import HeadData, LinearHead
-
-TAUS: Final = tuple(round(0.1 * k, 1) for k in range(11))  # tried by `tau: search`
-DISPERSIONS: Final = (0.0, 0.021, 0.21)  # tried by `dispersion: search`; the last one is the paper's
 
 
 class Head(Strict):
@@ -27,10 +20,6 @@ class Head(Strict):
 
     kind: str
     """Name of the head."""
-
-    def fit(self, data: HeadData, seed: int) -> LinearHead:
-        """The head; options that are open are chosen on val, by macro recall."""
-        raise NotImplementedError
 
 
 class OfFeatures(Head):
@@ -61,12 +50,6 @@ class Retrained(SoftmaxHead):
     kind: str = "crt"
     """Name of the head."""
 
-    def fit(self, data: HeadData, seed: int) -> LinearHead:
-        """See the class."""
-        from augpipe.classifiers.head_training import train_head
-
-        return train_head(data.train, data, self, seed)
-
 
 @heads.register("tau")
 class TauNormalised(Head):
@@ -80,13 +63,6 @@ class TauNormalised(Head):
     tau: Annotated[float, Field(ge=0, le=2)] | Literal["search"] = "search"
     """0: the head as it was trained; 1: all norms are 1; a number in [0, 2]. `search`: 0, 0.1, ... 1, on val."""
 
-    def fit(self, data: HeadData, seed: int) -> LinearHead:
-        """See the class."""
-        from augpipe.classifiers.closed_heads import best_on_val, tau_normalised
-
-        taus = TAUS if self.tau == "search" else (self.tau,)
-        return best_on_val([tau_normalised(data.base, tau) for tau in taus], data)
-
 
 @heads.register("ncm")
 class NearestMean(OfFeatures):
@@ -98,13 +74,6 @@ class NearestMean(OfFeatures):
 
     distance: Literal["cosine", "euclidean", "search"] = "search"
     """`euclidean`: half the squared distance. `cosine`: 1 minus the cosine. `search`: chosen on val."""
-
-    def fit(self, data: HeadData, seed: int) -> LinearHead:
-        """See the class."""
-        from augpipe.classifiers.closed_heads import best_on_val, nearest_mean
-
-        kinds = ("cosine", "euclidean") if self.distance == "search" else (self.distance,)
-        return best_on_val([nearest_mean(data, cosine=kind == "cosine") for kind in kinds], data)
 
 
 @heads.register("lda")
@@ -121,13 +90,6 @@ class Discriminant(OfFeatures):
 
     shrinkage: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = "auto"
     """Weight in [0, 1] of a multiple of the identity in the covariance. `auto`: by Ledoit & Wolf (2004)."""
-
-    def fit(self, data: HeadData, seed: int) -> LinearHead:
-        """See the class."""
-        from augpipe.classifiers.closed_heads import discriminant
-
-        shrinkage = None if self.shrinkage == "auto" else self.shrinkage
-        return discriminant(data, rich_only=self.covariance == "rich", shrinkage=shrinkage)
 
 
 @heads.register("calibration")
@@ -150,24 +112,6 @@ class Calibrated(SoftmaxHead):
     """Added to every element of a rare class's covariance (alpha in eq. 6). `search`: 0, 0.021 or 0.21,
     on val."""
 
-    def fit(self, data: HeadData, seed: int) -> LinearHead:
-        """See the class."""
-        from augpipe.classifiers.closed_heads import best_on_val
-
-        values = DISPERSIONS if self.dispersion == "search" else (self.dispersion,)
-        return best_on_val([self._trained(data, value, seed) for value in values], data)
-
-    def _trained(self, data: HeadData, dispersion: float, seed: int) -> LinearHead:
-        """The head trained on transformed real features and, for rare classes, on ones from calibrated Gaussians."""
-        from augpipe.classifiers.features import Features, transformed
-        from augpipe.classifiers.head_training import train_head
-        from augpipe.classifiers.resampling import with_calibrated
-
-        train = Features(transformed(data.train.points, self.power), data.train.labels)
-        filled = with_calibrated(train, (data.rich, data.rare), self.neighbours, dispersion, seed)
-        head = train_head(filled, data, self, seed, self.power)
-        return replace(head, chosen={**head.chosen, "dispersion": dispersion})
-
 
 class Resampled(SoftmaxHead):
     """A head trained on features of which imbalanced-learn draws more until all classes are as large as the largest.
@@ -178,13 +122,6 @@ class Resampled(SoftmaxHead):
 
     neighbours: int = Field(default=5, ge=1)
     """The second feature is drawn from this many nearest features of the class, or as many as there are."""
-
-    def fit(self, data: HeadData, seed: int) -> LinearHead:
-        """See the class."""
-        from augpipe.classifiers.head_training import train_head
-        from augpipe.classifiers.resampling import resampled
-
-        return train_head(resampled(data.train, self.kind, self.neighbours, seed), data, self, seed)
 
 
 @heads.register("smote")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from augpipe.classifiers.features import Features, HeadData, LinearHead
+from augpipe.classifiers.head_fits import fit
 from augpipe.classifiers.heads import Head, OfFeatures
 from augpipe.classifiers.models import head_of
 from augpipe.classifiers.trained import PREDICTED_AT_ONCE, Trained, forward, inputs
@@ -34,7 +35,7 @@ def refit(
         counts,
         _as_linear(trained),
     )
-    fitted = head.fit(data, entropy(seed, "head"))
+    fitted = fit(head, data, entropy(seed, "head"))
     _replace_head(trained, fitted, runtime)
     return dict(fitted.chosen)
 

@@ -16,7 +16,8 @@ from augpipe.classifiers import train as classification
 from augpipe.classifiers import trained as trained_classifier
 from augpipe.classifiers.closed_heads import discriminant, nearest_mean, shared_covariance, tau_normalised
 from augpipe.classifiers.features import Features, HeadData, LinearHead, macro_recall
-from augpipe.classifiers.heads import Calibrated, Retrained, TauNormalised, heads
+from augpipe.classifiers.head_fits import fit
+from augpipe.classifiers.heads import Calibrated, Head, Retrained, TauNormalised, heads
 from augpipe.classifiers.mixing import Mixture
 from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.classifiers.refit import refit
@@ -115,7 +116,7 @@ def test_tau_is_the_best_on_val(tailed: HeadData) -> None:
         for k in range(11)
     ]
     assert max(recalls) > min(recalls)
-    assert TauNormalised().fit(tailed, 0).chosen["tau"] == pytest.approx(np.argmax(recalls) / 10)
+    assert fit(TauNormalised(), tailed, 0).chosen["tau"] == pytest.approx(np.argmax(recalls) / 10)
 
 
 def test_statistics_of_a_rare_feature_are_those_of_the_paper() -> None:
@@ -146,7 +147,7 @@ def test_a_retrained_head_raises_the_recall_of_the_rare_class(tailed: HeadData) 
     """The base: Bayes' rule with the classes as frequent as they are in train."""
     bayes = discriminant(tailed, rich_only=False, shrinkage=0.0)
     base = dataclasses.replace(bayes, bias=bayes.bias + np.log(tailed.counts))
-    head = Retrained(steps=100).fit(dataclasses.replace(tailed, base=base), 0)
+    head = fit(Retrained(steps=100), dataclasses.replace(tailed, base=base), 0)
     rare = tailed.val.of(2)
     before, after = [(one.logits(rare).argmax(1) == 2).mean() for one in (base, head)]
     assert after > before + 0.15
@@ -202,16 +203,16 @@ def test_a_classifier_with_a_new_head_goes_through_a_file(kind: str, here, image
     assert np.array_equal(*outputs)
 
 
-def test_the_module_computes_the_logits_of_the_fitted_head(here, images, state) -> None:
+def test_the_module_computes_the_logits_of_the_fitted_head(here, images, state, monkeypatch) -> None:
     trained = trained_classifier.from_state(state, here)
     fitted: list[LinearHead] = []
 
-    class Spy(Calibrated):
-        def fit(self, data: HeadData, seed: int) -> LinearHead:
-            fitted.append(super().fit(data, seed))
-            return fitted[0]
+    def kept(head: Head, data: HeadData, seed: int) -> LinearHead:
+        fitted.append(fit(head, data, seed))
+        return fitted[0]
 
-    refit(trained, Spy(steps=10, dispersion=0.0), None, images, here, seed=0)
+    monkeypatch.setattr("augpipe.classifiers.refit.fit", kept)
+    refit(trained, Calibrated(steps=10, dispersion=0.0), None, images, here, seed=0)
     features, probabilities = trained_classifier.embed_and_predict(trained, images[1], here)
     expected = torch.softmax(torch.from_numpy(fitted[0].logits(features.astype(np.float64))), 1).numpy()
     assert np.allclose(probabilities, expected, atol=1e-5)

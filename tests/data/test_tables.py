@@ -134,7 +134,7 @@ def test_hugging_faces_metadata_beside_images(tmp_path: Path) -> None:
     assert listing.ids == [row["file_name"] for row in rows] and listing.classes == ("0", "1")
     with pytest.raises(UserError) as caught:
         sources.listing(source("folder", path=tmp_path / "img", layout=None))
-    assert str(caught.value).endswith("for each of at least 2 classes; it has none")
+    assert "for each of at least 2 classes; it has none; write a table" in str(caught.value)
     path.rename(tmp_path / "img" / path.name)
     with pytest.raises(UserError) as caught:
         sources.listing(source("folder", path=tmp_path / "img"))

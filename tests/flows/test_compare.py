@@ -69,6 +69,7 @@ def test_the_out_folder_is_whole_and_alone(ran: Ran) -> None:
         "predictions.csv",
         "models",
         "quiz",
+        "differences.csv",
     }
     assert {p.name for p in (ran.folder / "quiz").iterdir()} == {"acgan.html", "smote.html"}
     assert {p.name for p in (ran.folder / "models").iterdir()} == {
@@ -188,7 +189,7 @@ def test_fidelity_is_told_in_a_table_and_on_the_parent(ran: Ran, runs: list[Run]
     assert list(table.columns) == ["generator", *fidelity.COLUMNS]
     figures = {*fidelity.names(), "gan_train"}
     for name, own in table[~table.metric.str.startswith("kept")].groupby("generator"):
-        assert set(own.metric) == figures and len(own) == 11 * len(figures), name
+        assert set(own.metric) == {*figures, "shortcut"} and len(own) == 11 * len(figures) + 1, name
         assert (own[own.value.isna()].note != "").all()
     parent = next(r for r in runs if r.data.tags["augpipe.kind"] == "comparison")
     given = table[table.value.notna()]

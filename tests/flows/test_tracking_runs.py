@@ -342,6 +342,10 @@ class Cut:
     def __init__(self, real: MlflowClient, at: int, dies: bool) -> None:
         self._real, self._at, self._dies, self.calls = real, at, dies, 0
 
+    @property
+    def tracking_uri(self) -> str:
+        return self._real.tracking_uri
+
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             self.calls += 1

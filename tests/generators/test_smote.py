@@ -60,7 +60,7 @@ def test_images_are_those_of_imbalanced_learn(here, method: str, monkeypatch) ->
         searches.append(1)
         return NearestNeighbors(*args, **options)
 
-    monkeypatch.setattr(smote, "NearestNeighbors", search)
+    monkeypatch.setattr("sklearn.neighbors.NearestNeighbors", search)
     generator = fitted(train, here, method=method)
     for seed in range(3):
         asked = torch.Generator().manual_seed(seed)

@@ -361,6 +361,7 @@ COUNTED = [
     (TrainingSpec(name="g", seed=0), {"seed": 1}),
     (TrainingSpec(name="g", seed=0), {"label": 0}),
     (TrainingSpec(name="g", seed=0), {"pooled": True}),
+    (TrainingSpec(name="g", seed=0), {"other": True}),
     (TrainingSpec(name="g", seed=0), {"images": REF}),
     (GENERATOR, {"name": "h"}),
     (GENERATOR, {"kind": "bagan"}),
