@@ -100,7 +100,12 @@ def test_groups_in_a_table_beside_class_folders_are_not_passed_over(tmp_path: Pa
     pd.DataFrame(rows).to_csv(root / "meta.csv", index=False)
     with pytest.raises(UserError, match=r"'patient' looks like groups.*no labels: write the names"):
         listed_as(root, packed)
-    assert len(listed_as(root, packed, layout="{label}/**/*")) == 24
+    by_layout = listed_as(root, packed, layout="{label}/**/*")
+    assert len(by_layout) == 24 and by_layout.groups is None
+    (note,) = (note for note in by_layout.notes if "looks like groups" in note)
+    assert "'patient'" in note and "pictures of one group may be in train and test" in note
+    with_groups = listed_as(root, packed, layout="{label}/{group}.png")
+    assert not any("looks like groups" in note for note in with_groups.notes)
 
 
 def test_a_table_above_the_folders_counts_too(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from augpipe.data.sources._class_names import layout_hint, names_hint
 from augpipe.data.sources._files import selected
 from augpipe.data.sources._folder_notes import stem_of
 from augpipe.data.sources._inner_folders import check_same_names, check_shared
-from augpipe.data.sources._labels_beside import check_labels_beside, files_beside, table_hint
+from augpipe.data.sources._labels_beside import check_labels_beside, files_beside, groups_note, table_hint
 from augpipe.data.sources._layout import COPY, arrange, shared_top, without_copy
 from augpipe.data.sources._listing import Bad, Fetch, Listing
 from augpipe.data.sources._masks import check_masks, table_advice
@@ -76,6 +76,8 @@ def list_tree(config: Options, tree: Tree) -> Listing:
         images, template = arrange(config, paths, tree.where, tree.opening(top), folders)
         if config.layout is None:
             notes = (*notes, *_checked_beside(config, tree, top, images, beside))
+        elif images.groups is None:
+            notes = (*notes, *groups_note(tree.beside, top, _class_of(tree, top, images)))
         check_masks(images.ids, config.include, config.exclude, tree.where)
         if config.layout is None and config.classes is None:
             check_copied_names(images.classes, stem_of(template), tree.where)
@@ -122,6 +124,12 @@ def _full(tree: Tree, top: str, paths: Sequence[str]) -> list[str]:
     return [tree.full(f"{top}{path}") for path in paths]
 
 
+def _class_of(tree: Tree, top: str, images: Listing) -> dict[str, str]:
+    """The class of each picture by its path below the root."""
+    paths = _full(tree, top, images.ids)
+    return {path: images.classes[label] for path, label in zip(paths, images.labels.tolist(), strict=True)}
+
+
 def _checked_beside(
     config: Options, tree: Tree, top: str, images: Listing, beside: Mapping[str, Counter[str]]
 ) -> tuple[str, ...]:
@@ -130,8 +138,7 @@ def _checked_beside(
     if single:
         hint = inside_hint(images.ids, images.classes[0]) or boxes_hint(tree.beside.root, beside, images.ids)
         check_single(images.classes[0], tree.where, hint)
-    pictures, aside = _full(tree, top, images.ids), (*beside, *tree.more)
-    class_of = {path: images.classes[label] for path, label in zip(pictures, images.labels.tolist(), strict=True)}
+    class_of, aside = _class_of(tree, top, images), (*beside, *tree.more)
     divided = images.splits is not None
     check_labels_beside(tree.beside, top, class_of, aside, divided)
     if config.classes is None:
@@ -143,7 +150,7 @@ def _checked_beside(
         check_labels_of_splits(tree.beside, files_beside(tree.beside.root, top, aside), images)
         return ()
     lists = files_beside(tree.beside.root, top, aside)
-    check_numbered_lists(tree.beside, lists, pictures, tree.where)
+    check_numbered_lists(tree.beside, lists, list(class_of), tree.where)
     return split_list_notes(lists, images.ids)
 
 

@@ -67,6 +67,19 @@ def check_labels_beside(
             )
 
 
+def groups_note(at: Beside, top: str, class_of: Mapping[str, str]) -> tuple[str, ...]:
+    """A note of groups in a table beside pictures whose layout is set and has none; arguments as in
+    `check_labels_beside`."""
+    table = _table_with_labels(at, files_beside(at.root, top), class_of)
+    if table is None or "source.columns.group" not in table.options:
+        return ()
+    return (
+        f"the table {at.place(table.path)} names the pictures, and {table.why}; source.layout does not read it, so "
+        f"that pictures of one group may be in train and test: to keep them together, "
+        f"{at.command(table.path, table.options)}",
+    )
+
+
 def table_hint(at: Beside, top: str, pictures: Sequence[str]) -> str:
     """How to use a table beside pictures that are in no class folder; "" if there is none."""
     table = _table_with_labels(at, files_beside(at.root, top), dict.fromkeys(pictures, ""))
