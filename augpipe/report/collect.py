@@ -24,7 +24,7 @@ from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.outputs import absent_classes, metric_values, output
 from augpipe.pipeline.records import IntakeRecord, Recipe, Scored, TrainedGenerator
 from augpipe.pipeline.runs import ArmRun, Runs, training_seconds
-from augpipe.report.attributes import attributes_of, compared
+from augpipe.report.attributes import Attributes, attributes_of, compared
 from augpipe.report.comparisons import compared_arms, every_pair_of
 from augpipe.report.predictions import stored_predictions
 from augpipe.report.quality import Quality, quality
@@ -58,10 +58,6 @@ def collect(
     val = metric_values(scores, experiment.metric, "val", absent)
     comparison = compared_arms(experiment, runs, outputs, units, val, arms)
     shift = shift_of(experiment, runs, lambda of, on: compared_arms(experiment, runs, of, [on] * len(seeds), val, arms))
-    attributes = attributes_of(runs)
-    if attributes is not None:
-        pair = Finalists(comparison.best, comparison.strongest)
-        attributes = compared(attributes, runs, pair, {seed: [seed] for seed in seeds})
     return Results(
         experiment=experiment,
         requested=requested or experiment,
@@ -82,9 +78,18 @@ def collect(
         seconds=seconds,
         training_seconds=training_seconds(runs, seeds),
         machine=_machine(experiment, threads),
-        attributes=attributes,
+        attributes=_attributes(runs, comparison, seeds),
         shift=shift,
     )
+
+
+def _attributes(runs: Runs, comparison: Comparison, seeds: Sequence[int]) -> Attributes | None:
+    """Scores of groups of test images by attribute, of the two arms that val chose; None without attributes."""
+    attributes = attributes_of(runs)
+    if attributes is None:
+        return None
+    pair = Finalists(comparison.best, comparison.strongest)
+    return compared(attributes, runs, pair, {seed: [seed] for seed in seeds})
 
 
 def with_confirmed(results: Results, confirmed: Confirmed | NotConfirmed, seconds: float) -> Results:

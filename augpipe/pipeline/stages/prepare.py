@@ -27,8 +27,9 @@ from augpipe.data.imbalance import Imbalance, thin
 from augpipe.data.intake import Intake, Progress, take_in
 from augpipe.data.options import Policy, SplitOptions
 from augpipe.data.quarantine import quarantine
+from augpipe.data.sources import Listing
 from augpipe.data.split_check import NAMES
-from augpipe.data.survey import survey
+from augpipe.data.survey import Survey, survey
 from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.context import Context, Timer
 from augpipe.pipeline.experiment import Experiment
@@ -49,11 +50,7 @@ def prepare(
     """
     timer, store = Timer(), context.store
     policy, options = experiment.policy, _split_options(experiment, seed)
-    listing = list_images(experiment)
-    check_listing(experiment, listing)
-    list_shift(experiment, listing.classes)  # raises before any picture is read
-    surveyed = survey(listing, experiment.image)
-    check_images(experiment, surveyed.spec, listing.classes)
+    listing, surveyed = _surveyed(experiment)
     with store.scratch() as scratch:
         intake = take_in(listing, experiment.image, policy, folder=scratch, found=surveyed, progress=progress)
         partition.check_classes(intake, policy.min_images)
@@ -91,6 +88,16 @@ def prepare(
         starts={} if external is None else external.starts,
         time=timer.stop(),
     )
+
+
+def _surveyed(experiment: Experiment) -> tuple[Listing, Survey]:
+    """The listing and what its pictures are like; UserError for what they show before all are read."""
+    listing = list_images(experiment)
+    check_listing(experiment, listing)
+    list_shift(experiment, listing.classes)
+    surveyed = survey(listing, experiment.image)
+    check_images(experiment, surveyed.spec, listing.classes)
+    return listing, surveyed
 
 
 def _split_options(experiment: Experiment, seed: int | None) -> SplitOptions:
