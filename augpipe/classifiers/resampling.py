@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from imblearn import over_sampling
@@ -12,6 +12,9 @@ from augpipe.classifiers.features import Array, Features
 from augpipe.core.seeds import entropy, numpy_stream
 
 Labels = NDArray[np.int64]
+# imbalanced-learn's messages where ADASYN cannot draw: no feature has a neighbour of another class, or too few are
+# missing.
+UNSUITED: Final = ("belong to the majority class", "No samples will be generated")
 
 
 def with_calibrated(
@@ -88,7 +91,9 @@ def _drawn(train: Features, label: int, n: int, sampler: tuple[str, int], seed: 
     if method == "adasyn":
         try:
             return _fitted(over_sampling.ADASYN(**target, n_neighbors=k), train)
-        except (RuntimeError, ValueError):  # no feature has a neighbour of another class, or too few are to be drawn
+        except (RuntimeError, ValueError) as error:
+            if not any(reason in str(error) for reason in UNSUITED):
+                raise
             method = "smote"
     if method == "borderline":
         drawn = _fitted(over_sampling.BorderlineSMOTE(**target, k_neighbors=k), train)
